@@ -1,0 +1,17 @@
+//! oribi runs quantized language models from GGUF files.
+
+mod error;
+
+pub mod backend;
+pub mod chat;
+pub mod dtype;
+pub mod generate;
+pub mod gguf;
+pub mod mapped_file;
+pub mod model;
+pub mod quant;
+pub mod sampler;
+pub mod session;
+pub mod tokenizer;
+
+pub use error::{Error, ErrorKind, Result};
