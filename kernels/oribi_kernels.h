@@ -1,0 +1,210 @@
+/* oribi_kernels.h - the only header that Rust binds.
+ *
+ * Kernels are pure functions on the caller's memory: no allocation, no globals, no threads, no I/O. Each takes a pointer to
+ * its operation's argument struct. What they compute is defined to the bit by the scalar oracle (cpu/<op>/ref.c); every
+ * other kernel of the same operation returns the same bits.
+ *
+ * Conventions. "rows" of a weight are outputs; k runs over inputs. Strides say their unit. Pointers of one call do not
+ * overlap unless the field says so. Sizes are validated by the caller; kernels trust them. */
+#ifndef ORIBI_KERNELS_H
+#define ORIBI_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- fixed shapes ------------------------------------------------------------------------------------------------- */
+
+#define ORIBI_PANEL_ROWS 16     /* output rows of a packed panel: the SIMD lanes */
+#define ORIBI_GROUP_LEN 32      /* inputs that share one activation scale */
+#define ORIBI_HALF_GROUP_LEN 16 /* inputs that share one activation sum, and one weight scale in Q2_K, Q3_K, Q6_K */
+#define ORIBI_PAGE_LEN 64       /* positions of a key/value page, and of one online-softmax block */
+#define ORIBI_SPLIT_LEN 256     /* positions of an attention split; splits are merged in order */
+#define ORIBI_STATE_HEADER 16   /* floats before the accumulator in an attention state: max, sum, then unused */
+#define ORIBI_A16_MAX 32512     /* 127 * 256: both signed byte planes of a code fit */
+
+/* ---- the kernel table --------------------------------------------------------------------------------------------- */
+
+/* Instruction sets as bits; a kernel needs all of its bits. */
+enum {
+  ORIBI_ISA_SCALAR = 0,
+  ORIBI_ISA_AVX2 = 1 << 0,   /* AVX2, FMA, F16C */
+  ORIBI_ISA_AVX512 = 1 << 1, /* AVX-512 F, BW, VL, DQ, VNNI; the kernels may also use AVX2, FMA, F16C */
+};
+
+typedef enum {
+  ORIBI_OP_PACK,            /* oribi_pack_args: one panel of file rows -> packed panel */
+  ORIBI_OP_UNPACK_ROW,      /* oribi_unpack_row_args: one row of a packed panel -> float32 */
+  ORIBI_OP_QUANTIZE_ACTS,   /* oribi_quantize_acts_args */
+  ORIBI_OP_MATMUL,          /* oribi_matmul_args */
+  ORIBI_OP_RMS_NORM,        /* oribi_rms_norm_args */
+  ORIBI_OP_ROPE,            /* oribi_rope_args */
+  ORIBI_OP_GLU,             /* oribi_glu_args */
+  ORIBI_OP_ADD,             /* oribi_map_args: y = x + other */
+  ORIBI_OP_SCALE,           /* oribi_map_args: y = x * factor */
+  ORIBI_OP_SOFTCAP,         /* oribi_map_args: y = factor * tanh(x / factor) */
+  ORIBI_OP_KV_STORE,        /* oribi_kv_store_args */
+  ORIBI_OP_ATTENTION,       /* oribi_attention_args */
+  ORIBI_OP_ATTENTION_MERGE, /* oribi_attention_merge_args */
+} oribi_op;
+
+/* How the activations of a matrix product lie in memory. All but F32 hold per row of k inputs, without gaps:
+ * codes (2 * k bytes), scales (float[k / 32]), sums (int32[k / 16], of the codes of each half group). */
+typedef enum {
+  ORIBI_ACTS_NONE,   /* the operation has no quantized activations */
+  ORIBI_ACTS_F32,    /* float32 as they are: for F32, F16 and BF16 weights */
+  ORIBI_ACTS_I16,    /* int16 codes in order of k: the oracle's form */
+  ORIBI_ACTS_PAIRS,  /* int16 codes, each four k, k+1, k+2, k+3 stored as k, k+2, k+1, k+3: for 16-bit multiply-add */
+  ORIBI_ACTS_PLANES, /* per group 32 int8 high bytes, then 32 int8 low bytes (code = 256 * high + low): for VNNI */
+} oribi_acts;
+
+#define ORIBI_ANY_DTYPE 0xffffffffu
+
+typedef void (*oribi_kernel_fn)(const void *args);
+
+typedef struct {
+  oribi_op op;
+  uint32_t dtype; /* GGUF type id of the weight, or ORIBI_ANY_DTYPE */
+  uint32_t isa;   /* ORIBI_ISA_* bits it needs */
+  oribi_acts acts;
+  uint32_t max_rows; /* activation rows of its widest register tile; it accepts any number */
+  const char *name;
+  oribi_kernel_fn fn;
+} oribi_kernel;
+
+/* All kernels that this build holds, made from kernels.inc. */
+const oribi_kernel *oribi_kernels(size_t *n_kernels);
+
+/* Bytes of one packed panel (16 rows of k inputs) of a format; 0 where the format cannot be packed or k is not a whole
+ * number of its blocks. */
+size_t oribi_panel_bytes(uint32_t dtype, size_t k);
+
+/* ---- weights ------------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+  const uint8_t *src; /* n_rows rows of file blocks */
+  size_t src_stride;  /* bytes from row to row */
+  uint32_t n_rows;    /* 1..16; missing rows are packed as zero */
+  uint32_t k;
+  uint8_t *dst; /* oribi_panel_bytes */
+} oribi_pack_args;
+
+typedef struct {
+  const uint8_t *panel;
+  uint32_t row; /* 0..15 */
+  uint32_t k;
+  float *y; /* [k]: exactly the file's values: s * q, then + m, each rounded to float32 */
+} oribi_unpack_row_args;
+
+/* ---- matrix product ----------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  const float *x;  /* [n_rows][k] */
+  size_t x_stride; /* floats */
+  uint32_t n_rows;
+  uint32_t k; /* a multiple of 32 */
+  uint8_t *acts;
+  size_t acts_stride; /* bytes, a multiple of 64 */
+} oribi_quantize_acts_args;
+
+typedef struct {
+  const uint8_t *panels; /* n_panels packed panels, one after the other */
+  uint32_t n_panels;
+  uint32_t k;
+  const uint8_t *acts; /* n_rows rows in the kernel's layout */
+  size_t acts_stride;  /* bytes */
+  uint32_t n_rows;
+  float *y;        /* [n_rows][16 * n_panels] */
+  size_t y_stride; /* floats */
+} oribi_matmul_args;
+
+/* ---- elementwise and rows ----------------------------------------------------------------------------------------- */
+
+typedef struct {
+  const float *x;      /* [n_rows][n]; may be y */
+  size_t x_stride;     /* floats */
+  const float *weight; /* [n], or NULL */
+  uint32_t n_rows;
+  uint32_t n;
+  float eps;
+  float *y;
+  size_t y_stride;
+} oribi_rms_norm_args;
+
+typedef struct {
+  float *x; /* [n_heads][head_dim], rotated in place */
+  uint32_t n_heads;
+  uint32_t head_dim;
+  uint32_t n_rot;       /* even; the first n_rot elements of a head rotate */
+  const float *cos_sin; /* [2][n_rot / 2]: the cosines, then the sines, of this position */
+  uint32_t half_split;  /* 0: pairs (2i, 2i + 1); 1: pairs (i, i + n_rot / 2) */
+} oribi_rope_args;
+
+typedef enum { ORIBI_SILU, ORIBI_GELU_TANH } oribi_activation;
+
+typedef struct {
+  const float *gate; /* [n]; may be y */
+  const float *up;   /* [n] */
+  uint32_t n;
+  oribi_activation activation;
+  float *y; /* activation(gate) * up */
+} oribi_glu_args;
+
+typedef struct {
+  const float *x;     /* [n]; may be y */
+  const float *other; /* [n], or NULL */
+  uint32_t n;
+  float factor;
+  float *y;
+} oribi_map_args;
+
+/* ---- attention ---------------------------------------------------------------------------------------------------- */
+
+/* One key/value page of one layer and one key head, float16:
+ *   keys   [PAGE_LEN / 16][head_dim][16]   16 positions in the lanes
+ *   values [PAGE_LEN][head_dim_padded]     head_dim_padded = head_dim rounded up to 16, the padding zero */
+typedef struct {
+  const float *key;   /* [head_dim] of one position and key head */
+  const float *value; /* [head_dim] */
+  uint32_t head_dim;
+  uint32_t slot; /* position % PAGE_LEN */
+  uint16_t *key_page;
+  uint16_t *value_page;
+} oribi_kv_store_args;
+
+/* Attention of n_rows consecutive positions of one sequence, for n_heads query heads that share a key head, over the
+ * positions [split_begin, split_end) of one split. A row at position p sees [max(0, p - window + 1), p], or [0, p] when
+ * window is 0. Writes one state per row and head; a split that a row does not see leaves the state (-inf, 0, zeros). */
+typedef struct {
+  const float *q;  /* row r, head h at q + r * q_stride + h * head_dim */
+  size_t q_stride; /* floats */
+  uint32_t n_rows;
+  uint32_t n_heads;
+  uint32_t head_dim;
+  uint32_t first_position; /* of row 0 */
+  uint32_t window;
+  uint32_t split_begin; /* a multiple of ORIBI_SPLIT_LEN */
+  uint32_t split_end;   /* at most split_begin + ORIBI_SPLIT_LEN */
+  const uint16_t *const *key_pages;   /* indexed by position / PAGE_LEN */
+  const uint16_t *const *value_pages; /* indexed by position / PAGE_LEN */
+  float scale;
+  float softcap; /* 0: none */
+  float *states; /* [n_rows][n_heads][state_len], state_len = ORIBI_STATE_HEADER + head_dim_padded */
+  size_t state_row_stride; /* floats from row to row */
+} oribi_attention_args;
+
+typedef struct {
+  const float *states; /* n_splits states, in order of position */
+  size_t state_stride; /* floats from split to split */
+  uint32_t n_splits;
+  uint32_t head_dim;
+  float *y; /* [head_dim] */
+} oribi_attention_merge_args;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
