@@ -1,0 +1,36 @@
+# What a developer runs. `make demo` and `make test` work in a fresh clone on a machine with Debian's packages and Rust.
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+
+.PHONY: help demo test test-all bench lint setup
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo:  ## install what is missing, build, fetch SmolLM2-135M-Instruct (98 MB), print text that it generates
+	@scripts/setup
+	@$(CARGO) build --release --quiet
+	@scripts/fetch-models --default
+	target/release/oribi run -p "Once upon a time, in a village by the sea," -n 64 --temp 0 -v
+
+test:  ## formatting, lints, documentation, every test, the kernels under sanitizers; ends with a count
+	@scripts/setup --tests
+	@scripts/fetch-models --vocab
+	@scripts/run-tests
+
+test-all:  ## the same with the slow matrices, and a minute of fuzzing
+	@scripts/setup --tests
+	@scripts/fetch-models --vocab
+	@ORIBI_TEST_ALL=1 scripts/run-tests --fuzz 60
+
+bench:  ## speed, alternating with a peer in one run; writes a table to benches/results/
+	@scripts/setup
+	@$(CARGO) build --release --quiet
+	@scripts/fetch-models
+	@benches/peers/compare
+
+lint:  ## formatting, clippy and documentation, without a warning
+	@scripts/run-tests --lint-only
+
+setup:  ## install what the build and the tests need
+	@scripts/setup --tests
