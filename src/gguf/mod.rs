@@ -1,1 +1,210 @@
-//! (doc)
+//! GGUF files: parsed and validated in one pass over the header, with everything large left where it is.
+//!
+//! The layout (specification: `docs/gguf.md` of ggml), all numbers little-endian:
+//!
+//! ```text
+//! magic "GGUF" | version u32 | n_tensors | n_metadata                        counts: u32 in version 1, u64 later
+//! n_metadata x { key: string | type u32 | value }                            string: length | bytes
+//! n_tensors  x { name: string | n_dims u32 | dims | dtype u32 | offset u64 }  array: type u32 | length | elements
+//! padding to general.alignment | tensor data, each tensor aligned
+//! ```
+//!
+//! A file is untrusted. Counts are checked against the bytes that remain before anything is allocated for them, sizes are
+//! computed with checked arithmetic, every tensor lies within the file and apart from the others, names are unique. After a
+//! successful open, nothing here panics or reads out of bounds, and memory stays a small multiple of the header's size
+//! (arrays of the metadata are not copied at all). What a model's metadata *means* is not known here.
+//!
+//! Not promised: big-endian files, arrays of arrays, and headers over 1 GiB are refused.
+
+mod header;
+mod metadata;
+mod reader;
+mod source;
+mod split;
+mod tensor;
+mod value;
+
+pub use metadata::Metadata;
+pub use tensor::TensorInfo;
+pub use value::{Array, ByteStrings, Value, ValueType};
+
+use crate::error::{Result, bail};
+use crate::mapped_file::MappedFile;
+use header::Header;
+use source::Source;
+use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+/// An open GGUF file, or the files of a split model. Immutable; a clone shares the same bytes.
+#[derive(Clone, Debug)]
+pub struct Gguf {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    version: u32,
+    alignment: u64,
+    metadata: Metadata,
+    tensors: Vec<TensorInfo>,
+    /// Indices of `tensors` in order of name.
+    by_name: Vec<u32>,
+    shards: Vec<Shard>,
+}
+
+/// One file: its bytes, and where in them the tensor data begins.
+#[derive(Debug)]
+struct Shard {
+    source: Source,
+    data_start: u64,
+}
+
+impl Gguf {
+    /// Opens and maps a file; a split model by its first file `NAME-00001-of-000NN.gguf`, whose companions are found
+    /// beside it. Reads the headers only. The file must not be shortened or rewritten while it is open, see
+    /// [`mapped_file`](crate::mapped_file).
+    pub fn open(path: &Path) -> Result<Gguf> {
+        split::open(path)
+    }
+
+    /// Opens a GGUF file that is `len_bytes` bytes from byte `offset` of a larger file, at any offset. The contract is that
+    /// of [`open`](Self::open). A file of a split model is refused: its companions have no path.
+    pub fn open_range(file: File, offset: u64, len_bytes: u64) -> Result<Gguf> {
+        let map = MappedFile::open_range(&file, offset, len_bytes)?;
+        Gguf::single(Source::Mapped(Arc::new(map)))
+    }
+
+    /// Opens a GGUF file in memory. A file of a split model is refused: its companions have no path.
+    pub fn from_bytes(bytes: impl Into<Arc<[u8]>>) -> Result<Gguf> {
+        Gguf::single(Source::Memory(bytes.into()))
+    }
+
+    fn single(source: Source) -> Result<Gguf> {
+        let header = Header::read(&source, 0)?;
+        if let Some(place) = split::place(&header.metadata)?
+            && place.count > 1
+        {
+            bail!(
+                Unsupported,
+                "this is file {} of {} of a split model, to be opened by path",
+                place.no + 1,
+                place.count
+            );
+        }
+        Gguf::assemble(vec![(source, header)])
+    }
+
+    /// Joins the files of a model; the first one's metadata is the model's.
+    fn assemble(parts: Vec<(Source, Header)>) -> Result<Gguf> {
+        let mut first = None;
+        let mut tensors = Vec::new();
+        let mut shards = Vec::with_capacity(parts.len());
+        for (source, header) in parts {
+            shards.push(Shard { source, data_start: header.data_start });
+            if first.is_none() {
+                tensors = header.tensors;
+                first = Some((header.version, header.alignment, header.metadata));
+            } else {
+                tensors.extend(header.tensors);
+            }
+        }
+        let Some((version, alignment, metadata)) = first else { bail!(Internal, "no file to assemble a model from") };
+        let by_name = sorted_by_name(&tensors)?;
+        Ok(Gguf { inner: Arc::new(Inner { version, alignment, metadata, tensors, by_name, shards }) })
+    }
+
+    /// The GGUF version of the (first) file: 1, 2 or 3.
+    pub fn version(&self) -> u32 {
+        self.inner.version
+    }
+
+    /// The alignment of tensor data within the (first) file, in bytes.
+    pub fn alignment(&self) -> u64 {
+        self.inner.alignment
+    }
+
+    /// The metadata of the (first) file.
+    pub fn metadata(&self) -> &Metadata {
+        &self.inner.metadata
+    }
+
+    /// All tensors, in the order of the file or files.
+    pub fn tensors(&self) -> &[TensorInfo] {
+        &self.inner.tensors
+    }
+
+    /// The tensor of a name.
+    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        let Inner { tensors, by_name, .. } = &*self.inner;
+        let at = by_name.binary_search_by(|&i| tensors[i as usize].name.as_str().cmp(name)).ok()?;
+        Some(&tensors[by_name[at] as usize])
+    }
+
+    /// The number of files: 1, or those of a split model.
+    pub fn n_shards(&self) -> usize {
+        self.inner.shards.len()
+    }
+
+    /// The bytes of all files together.
+    pub fn file_bytes(&self) -> u64 {
+        self.inner.shards.iter().map(|shard| shard.source.len() as u64).sum()
+    }
+
+    /// The bytes of a tensor of this model: [`TensorInfo::n_bytes`] of them, at an address of no promised alignment.
+    pub fn tensor_data(&self, tensor: &TensorInfo) -> Result<&[u8]> {
+        let (source, range) = self.locate(tensor)?;
+        Ok(&source[range])
+    }
+
+    /// Tells the operating system that a tensor's pages are not needed for now; they are read again when touched.
+    pub fn release(&self, tensor: &TensorInfo) {
+        if let Ok((source, range)) = self.locate(tensor) {
+            source.release(range);
+        }
+    }
+
+    /// Asks the operating system to read a tensor ahead of its use.
+    pub fn will_need(&self, tensor: &TensorInfo) {
+        if let Ok((source, range)) = self.locate(tensor) {
+            source.will_need(range);
+        }
+    }
+
+    /// Where a tensor is. Checked again, because a `TensorInfo` may come from another file.
+    fn locate(&self, tensor: &TensorInfo) -> Result<(&Source, Range<usize>)> {
+        let place = self.inner.shards.get(tensor.shard).and_then(|shard| {
+            let start = usize::try_from(shard.data_start.checked_add(tensor.offset)?).ok()?;
+            let end = start.checked_add(usize::try_from(tensor.n_bytes).ok()?)?;
+            (end <= shard.source.len()).then_some((&shard.source, start..end))
+        });
+        match place {
+            Some(place) => Ok(place),
+            None => bail!(InvalidArgument, "tensor {} is not of this file", reader::Quoted(&tensor.name)),
+        }
+    }
+}
+
+fn sorted_by_name(tensors: &[TensorInfo]) -> Result<Vec<u32>> {
+    let mut by_name: Vec<u32> = (0..tensors.len() as u32).collect();
+    by_name.sort_unstable_by(|&a, &b| tensors[a as usize].name.cmp(&tensors[b as usize].name));
+    for pair in by_name.windows(2) {
+        if tensors[pair[0] as usize].name == tensors[pair[1] as usize].name {
+            bail!(InvalidFile, "tensor {} is there twice", reader::Quoted(&tensors[pair[0] as usize].name));
+        }
+    }
+    Ok(by_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The header must be readable from any thread and cheap to share.
+    #[test]
+    fn a_gguf_is_send_sync_and_clone() {
+        fn check<T: Send + Sync + Clone>() {}
+        check::<Gguf>();
+    }
+}
