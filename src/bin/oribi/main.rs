@@ -1,1 +1,44 @@
-fn main() {}
+//! The command-line program. It sees only the public interface of the library.
+
+mod cache;
+mod inspect;
+mod models;
+mod options;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use oribi::ErrorKind;
+
+/// Run quantized language models in GGUF files.
+///
+/// Standard output carries results only; messages go to standard error. The exit status is 0 on success, 1 on an error,
+/// 2 for wrong arguments and 130 when interrupted.
+#[derive(Parser)]
+#[command(name = "oribi", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    Inspect(inspect::Args),
+    Models(models::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Inspect(args) => inspect::run(args),
+        Command::Models(args) => models::run(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("oribi: {error}");
+            ExitCode::from(if error.kind() == ErrorKind::Cancelled { 130 } else { 1 })
+        }
+    }
+}
