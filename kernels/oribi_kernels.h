@@ -29,7 +29,7 @@ extern "C" {
 /* ---- the kernel table --------------------------------------------------------------------------------------------- */
 
 /* Instruction sets as bits; a kernel needs all of its bits. */
-enum {
+enum oribi_isa {
   ORIBI_ISA_SCALAR = 0,
   ORIBI_ISA_AVX2 = 1 << 0,   /* AVX2, FMA, F16C */
   ORIBI_ISA_AVX512 = 1 << 1, /* AVX-512 F, BW, VL, DQ, VNNI; the kernels may also use AVX2, FMA, F16C */
@@ -61,7 +61,29 @@ typedef enum {
   ORIBI_ACTS_PLANES, /* per group 32 int8 high bytes, then 32 int8 low bytes (code = 256 * high + low): for VNNI */
 } oribi_acts;
 
-#define ORIBI_ANY_DTYPE 0xffffffffu
+/* GGUF type ids of the weight formats that have kernels. */
+enum oribi_dtype {
+  ORIBI_F32 = 0,
+  ORIBI_F16 = 1,
+  ORIBI_Q4_0 = 2,
+  ORIBI_Q4_1 = 3,
+  ORIBI_Q5_0 = 6,
+  ORIBI_Q5_1 = 7,
+  ORIBI_Q8_0 = 8,
+  ORIBI_Q8_1 = 9,
+  ORIBI_Q2_K = 10,
+  ORIBI_Q3_K = 11,
+  ORIBI_Q4_K = 12,
+  ORIBI_Q5_K = 13,
+  ORIBI_Q6_K = 14,
+  ORIBI_Q8_K = 15,
+  ORIBI_IQ4_NL = 20,
+  ORIBI_IQ4_XS = 23,
+  ORIBI_BF16 = 30,
+  ORIBI_MXFP4 = 39,
+};
+
+#define ORIBI_ANY_DTYPE 0xffffffffu /* the operation has no weight format */
 
 typedef void (*oribi_kernel_fn)(const void *args);
 
@@ -101,6 +123,8 @@ typedef struct {
 
 /* ---- matrix product ----------------------------------------------------------------------------------------------- */
 
+/* Per group of 32: scale = max |x| / 32512, codes = x * (32512 / max |x|) rounded to nearest even. A group with an infinity
+ * or a NaN gets codes 0 and scale NaN, one so small that 32512 / max |x| overflows gets codes 0 and scale 0. */
 typedef struct {
   const float *x;  /* [n_rows][k] */
   size_t x_stride; /* floats */

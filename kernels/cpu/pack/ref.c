@@ -1,0 +1,240 @@
+/* pack - up to 16 rows of file blocks to one packed panel (see packed.h). Scales are copied bit for bit; codes are only moved.
+ *
+ * Source of the file layouts: ggml-common.h of ggml. All bit planes of the 256-blocks follow one pattern: a run of bytes
+ * serves consecutive inputs, the first ones from the lowest bits of the run, the next from the bits above, and so on. */
+#include "../packed.h"
+
+/* Unsigned codes of one block of one row. */
+typedef struct {
+  uint8_t code[256];
+} block_codes;
+
+/* Adds n_bits of every input, shifted up by `up`, from the planes in src; see above. */
+static inline void read_plane(const uint8_t *src, int n_bits, int run, int up, block_codes *c) {
+  const int per_run = run * 8 / n_bits, mask = (1 << n_bits) - 1;
+  for (int first = 0; first < 256; first += per_run, src += run) {
+    for (int shift = 0; shift < 8; shift += n_bits) {
+      uint8_t *code = c->code + first + shift / n_bits * run;
+      for (int i = 0; i < run; i++) code[i] |= (uint8_t)((src[i] >> shift & mask) << up);
+    }
+  }
+}
+
+/* 16 bytes of a block of 32: input j in the low, j + 16 in the high nibble of byte j. */
+static inline void read_nibbles(const uint8_t *src, uint8_t *code) {
+  for (int j = 0; j < HALF; j++) {
+    code[j] = src[j] & 15;
+    code[j + HALF] = src[j] >> 4;
+  }
+}
+
+static inline void read_fifth_bits(const uint8_t *src, uint8_t *code) {
+  for (int k = 0; k < GROUP; k++) code[k] |= (uint8_t)((src[k / 8] >> (k % 8) & 1) << 4);
+}
+
+/* Signed bytes, 128 added. */
+static inline void read_bytes(const uint8_t *src, int n, uint8_t *code) {
+  for (int k = 0; k < n; k++) code[k] = src[k] ^ 0x80;
+}
+
+/* ---- one reader per format: codes of a block, and its scales stored for one row ---- */
+
+typedef void (*read_fn)(const uint8_t *src, block_codes *c, uint8_t *block, int row);
+
+static inline void copy_u16(uint8_t *dst_vector, int row, const uint8_t *src) { memcpy(dst_vector + 2 * row, src, 2); }
+
+/* The vector of scales number n of group g. */
+static inline uint8_t *group_scales(packed_format f, uint8_t *block, int g, int n) {
+  return block + f.groups_at + g * f.group_bytes + n * ROWS;
+}
+
+static void read_q4_0(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  copy_u16(block, row, src);
+  read_nibbles(src + 2, c->code);
+}
+
+static void read_q4_1(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  copy_u16(block, row, src);
+  copy_u16(block + offsetof(packed_q4_1, m), row, src + 2);
+  read_nibbles(src + 4, c->code);
+}
+
+static void read_q5_0(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  copy_u16(block, row, src);
+  read_nibbles(src + 6, c->code);
+  read_fifth_bits(src + 2, c->code);
+}
+
+static void read_q5_1(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  copy_u16(block, row, src);
+  copy_u16(block + offsetof(packed_q5_1, m), row, src + 2);
+  read_nibbles(src + 8, c->code);
+  read_fifth_bits(src + 4, c->code);
+}
+
+static void read_q8_0(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  copy_u16(block, row, src);
+  read_bytes(src + 2, GROUP, c->code);
+}
+
+static void read_q8_1(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  copy_u16(block, row, src);
+  read_bytes(src + 4, GROUP, c->code);
+}
+
+static void read_iq4_nl(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  read_q4_0(src, c, block, row);
+}
+
+static void read_mxfp4(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  block[row] = src[0];
+  read_nibbles(src + 1, c->code);
+}
+
+/* 16 of scale + 16 * minimum, 64 of codes, d, dmin. */
+static void read_q2_k(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  copy_u16(block, row, src + 80);
+  copy_u16(block + offsetof(packed_q2_k, dmin), row, src + 82);
+  for (int n = 0; n < 16; n++) group_scales(format_q2_k, block, n / 2, n % 2)[row] = src[n];
+  read_plane(src + 16, 2, 32, 0, c);
+}
+
+/* 32 of third bits, 64 of codes, 12 of scales, d. A scale's low four bits are in nibbles (bytes 0..8, scales 0..8 low,
+ * 8..16 high), its high two in bytes 8..12 (scale n in byte 8 + n % 4, pair n / 4); 32 is added. */
+static void read_q3_k(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  const uint8_t *scales = src + 96;
+  copy_u16(block, row, src + 108);
+  for (int n = 0; n < 16; n++) {
+    const int low = scales[n % 8] >> (n / 8 * 4) & 15, high = scales[8 + n % 4] >> (n / 4 * 2) & 3;
+    group_scales(format_q3_k, block, n / 2, n % 2)[row] = (uint8_t)((low | high << 4) - 32);
+  }
+  read_plane(src + 32, 2, 32, 0, c);
+  read_plane(src, 1, 32, 2, c);
+}
+
+/* Scales and minima of Q4_K and Q5_K: groups 0..4 have their six bits in bytes 0..4 and 4..8; groups 4..8 their low four
+ * in the low and high nibbles of bytes 8..12, their high two in the upper bits of bytes 0..4 and 4..8. */
+static inline void read_scales_6(packed_format f, const uint8_t *scales, uint8_t *block, int row) {
+  for (int g = 0; g < 4; g++) {
+    const uint8_t sc = scales[g], mn = scales[4 + g], low = scales[8 + g];
+    group_scales(f, block, g, 0)[row] = sc & 63;
+    group_scales(f, block, g, 1)[row] = mn & 63;
+    group_scales(f, block, 4 + g, 0)[row] = (uint8_t)((low & 15) | sc >> 6 << 4);
+    group_scales(f, block, 4 + g, 1)[row] = (uint8_t)(low >> 4 | mn >> 6 << 4);
+  }
+}
+
+/* d, dmin, 12 of scales and minima, 128 of nibbles. */
+static void read_q4_k(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  copy_u16(block, row, src);
+  copy_u16(block + offsetof(packed_q4_k, dmin), row, src + 2);
+  read_scales_6(format_q4_k, src + 4, block, row);
+  read_plane(src + 16, 4, 32, 0, c);
+}
+
+/* d, dmin, 12 of scales and minima, 32 of fifth bits, 128 of nibbles. */
+static void read_q5_k(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  copy_u16(block, row, src);
+  copy_u16(block + offsetof(packed_q5_k, dmin), row, src + 2);
+  read_scales_6(format_q5_k, src + 4, block, row);
+  read_plane(src + 48, 4, 32, 0, c);
+  read_plane(src + 16, 1, 32, 4, c);
+}
+
+/* 128 of nibbles, 64 of upper 2-bit parts, 16 scales, d. */
+static void read_q6_k(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  copy_u16(block, row, src + 208);
+  for (int n = 0; n < 16; n++) group_scales(format_q6_k, block, n / 2, n % 2)[row] = src[192 + n];
+  read_plane(src, 4, 64, 0, c);
+  read_plane(src + 128, 2, 32, 4, c);
+}
+
+/* d as binary32, 256 signed bytes, then sums that are redundant. */
+static void read_q8_k(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  memcpy(block + 4 * row, src, 4);
+  read_bytes(src + 4, 256, c->code);
+}
+
+/* d, 2 bytes of the scales' upper 2 bits, 4 bytes of their lower 4, 8 times 16 bytes of nibbles; 32 is added to a scale. */
+static void read_iq4_xs(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  const unsigned upper = load_u16(src + 2);
+  copy_u16(block, row, src);
+  for (int g = 0; g < 8; g++) {
+    const int low = src[4 + g / 2] >> (g % 2 * 4) & 15, high = (int)(upper >> (2 * g) & 3);
+    group_scales(format_iq4_xs, block, g, 0)[row] = (uint8_t)((low | high << 4) - 32);
+    read_nibbles(src + 8 + 16 * g, c->code + GROUP * g);
+  }
+}
+
+/* ---- codes to lines ---- */
+
+/* The lower or upper bits of 32 codes of one row into lines of n_bits; the inverse of packed_bits. */
+static inline void store_bits(uint8_t *lines, int n_bits, int row, const uint8_t *code, int down) {
+  for (int k = 0; k < GROUP; k++) {
+    const int step = k / 4, per_byte = 8 / n_bits;
+    const int line = n_bits == 4 ? step % 4 : step / per_byte;
+    const int shift = n_bits == 4 ? step / 4 * 4 : step % per_byte * n_bits;
+    lines[line * LINE + row * 4 + k % 4] |= (uint8_t)((code[k] >> down & ((1 << n_bits) - 1)) << shift);
+  }
+}
+
+static inline void pack_blocks(const oribi_pack_args *a, packed_format f, read_fn read) {
+  for (uint32_t b = 0; b < a->k / f.block_len; b++) {
+    uint8_t *block = a->dst + (size_t)b * f.packed_bytes;
+    memset(block, 0, f.packed_bytes);
+    for (int row = 0; row < (int)a->n_rows; row++) {
+      block_codes c = {{0}};
+      read(a->src + (size_t)row * a->src_stride + (size_t)b * f.block_bytes, &c, block, row);
+      for (int g = 0; g < f.n_groups; g++) {
+        uint8_t *group = block + f.groups_at + g * f.group_bytes;
+        store_bits(group + f.q_at, f.q_bits, row, c.code + g * GROUP, 0);
+        if (f.h_bits) store_bits(group + f.h_at, f.h_bits, row, c.code + g * GROUP, f.q_bits);
+      }
+    }
+  }
+}
+
+#define PACK(name, ...)                       \
+  void oribi_pack_##name##_ref(const void *); \
+  void oribi_pack_##name##_ref(const void *args) { pack_blocks(args, format_##name, read_##name); }
+PACKED_FORMATS(PACK)
+
+/* ---- float weights: the 16 rows' elements of one input, then the next input's ---- */
+
+static inline void pack_floats(const oribi_pack_args *a, size_t elem_bytes) {
+  for (size_t k = 0; k < a->k; k++) {
+    uint8_t *dst = a->dst + k * ROWS * elem_bytes;
+    memset(dst, 0, ROWS * elem_bytes);
+    for (size_t row = 0; row < a->n_rows; row++) {
+      memcpy(dst + row * elem_bytes, a->src + row * a->src_stride + k * elem_bytes, elem_bytes);
+    }
+  }
+}
+
+void oribi_pack_f32_ref(const void *);
+void oribi_pack_f16_ref(const void *);
+void oribi_pack_bf16_ref(const void *);
+
+void oribi_pack_f32_ref(const void *args) { pack_floats(args, 4); }
+void oribi_pack_f16_ref(const void *args) { pack_floats(args, 2); }
+void oribi_pack_bf16_ref(const void *args) { pack_floats(args, 2); }
+
+/* ---- sizes ---- */
+
+/* Bytes of 16 rows of k inputs, or 0 for a part of a block or a size that does not fit. */
+static size_t whole_blocks(size_t k, size_t block_len, size_t packed_bytes) {
+  if (k % block_len != 0 || k / block_len > SIZE_MAX / packed_bytes) return 0;
+  return k / block_len * packed_bytes;
+}
+
+size_t oribi_panel_bytes(uint32_t dtype, size_t k) {
+  switch (dtype) {
+#define PANEL_BYTES(name, id, ...) \
+  case id: return whole_blocks(k, format_##name.block_len, format_##name.packed_bytes);
+    PACKED_FORMATS(PANEL_BYTES)
+    case ORIBI_F32: return whole_blocks(k, 1, ROWS * 4);
+    case ORIBI_F16: return whole_blocks(k, 1, ROWS * 2);
+    case ORIBI_BF16: return whole_blocks(k, 1, ROWS * 2);
+    default: return 0;
+  }
+}

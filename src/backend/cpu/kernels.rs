@@ -1,0 +1,338 @@
+//! Which kernels this CPU can run, and the choice of one for every operation and weight format.
+//!
+//! The instruction set is found once, as a value ([`Isa`]); a [`KernelSet`] is bound to it when a model is loaded. Nothing
+//! falls back silently: [`KernelSet::chosen`] names every kernel in use.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+use super::bindings::{self as c, oribi_kernel};
+use crate::dtype::DType;
+use crate::error::{Error, ErrorKind, Result, bail};
+
+/// An instruction set that kernels are written for, worst first. Each contains the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Isa {
+    /// Portable C.
+    Scalar,
+    /// x86-64 with AVX2, FMA and F16C.
+    Avx2,
+    /// x86-64 with AVX-512 F, BW, VL, DQ and VNNI.
+    Avx512,
+}
+
+impl Isa {
+    /// Every instruction set, worst first.
+    pub const ALL: &[Isa] = &[Isa::Scalar, Isa::Avx2, Isa::Avx512];
+
+    /// The best that this CPU and operating system offer. Found once.
+    pub fn detect() -> Isa {
+        static DETECTED: OnceLock<Isa> = OnceLock::new();
+        *DETECTED.get_or_init(detect)
+    }
+
+    /// The one to use: `wanted`, else the one named by the environment variable `ORIBI_ISA`, else the best.
+    ///
+    /// Errors: `Device` for one that this CPU lacks, `InvalidArgument` for an unknown name in `ORIBI_ISA`.
+    pub fn choose(wanted: Option<Isa>) -> Result<Isa> {
+        let wanted = match (wanted, std::env::var("ORIBI_ISA")) {
+            (Some(isa), _) => isa,
+            (None, Ok(name)) => name.parse::<Isa>().map_err(|e| e.within("ORIBI_ISA"))?,
+            (None, Err(_)) => return Ok(Isa::detect()),
+        };
+        if wanted > Isa::detect() {
+            bail!(Device, "this cpu has no {wanted} ({}), its best is {}", wanted.features(), Isa::detect());
+        }
+        Ok(wanted)
+    }
+
+    /// Its name: `scalar`, `avx2`, `avx512`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Isa::Scalar => "scalar",
+            Isa::Avx2 => "avx2",
+            Isa::Avx512 => "avx512",
+        }
+    }
+
+    /// The CPU features that it stands for.
+    fn features(self) -> &'static str {
+        match self {
+            Isa::Scalar => "portable code",
+            Isa::Avx2 => "AVX2, FMA, F16C",
+            Isa::Avx512 => "AVX-512 F, BW, VL, DQ, VNNI",
+        }
+    }
+
+    /// The `ORIBI_ISA_*` bits that a kernel may need.
+    fn bits(self) -> u32 {
+        match self {
+            Isa::Scalar => c::ORIBI_ISA_SCALAR,
+            Isa::Avx2 => c::ORIBI_ISA_AVX2,
+            Isa::Avx512 => c::ORIBI_ISA_AVX2 | c::ORIBI_ISA_AVX512,
+        }
+    }
+
+    /// The least instruction set with all of `bits`, if there is one.
+    fn of_bits(bits: u32) -> Option<Isa> {
+        Isa::ALL.iter().copied().find(|isa| isa.bits() & bits == bits)
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Isa {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Isa> {
+        Isa::ALL.iter().copied().find(|isa| isa.name().eq_ignore_ascii_case(name)).ok_or_else(|| {
+            let names: Vec<_> = Isa::ALL.iter().map(|isa| isa.name()).collect();
+            let text = format!("no instruction set is called \"{name}\" (there are {})", names.join(", "));
+            Error::new(ErrorKind::InvalidArgument, text)
+        })
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn detect() -> Isa {
+    use std::arch::is_x86_feature_detected as has;
+    let avx2 = has!("avx2") && has!("fma") && has!("f16c");
+    let avx512 = has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq") && has!("avx512vnni");
+    match (avx2, avx512) {
+        (true, true) => Isa::Avx512,
+        (true, false) => Isa::Avx2,
+        (false, _) => Isa::Scalar,
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn detect() -> Isa {
+    Isa::Scalar
+}
+
+/// How a kernel wants its activations; see `oribi_acts` in the header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Acts {
+    /// The operation has no quantized activations.
+    None,
+    /// float32 as they are.
+    F32,
+    /// 16-bit codes in order of k.
+    I16,
+    /// 16-bit codes, each four reordered for 16-bit multiply-add.
+    Pairs,
+    /// Per group, the codes' high bytes, then their low bytes.
+    Planes,
+}
+
+impl Acts {
+    /// Bytes of one row of `k` inputs, without padding. `k` is a multiple of 32 for the quantized layouts.
+    pub fn row_bytes(self, k: usize) -> usize {
+        match self {
+            Acts::None => 0,
+            Acts::F32 => k * size_of::<f32>(),
+            // Two bytes a code, a float32 scale per 32, an int32 sum per 16.
+            Acts::I16 | Acts::Pairs | Acts::Planes => 2 * k + k / 8 + k / 4,
+        }
+    }
+
+    fn of(acts: c::oribi_acts) -> Acts {
+        match acts {
+            c::ORIBI_ACTS_F32 => Acts::F32,
+            c::ORIBI_ACTS_I16 => Acts::I16,
+            c::ORIBI_ACTS_PAIRS => Acts::Pairs,
+            c::ORIBI_ACTS_PLANES => Acts::Planes,
+            _ => Acts::None,
+        }
+    }
+}
+
+/// One row of the kernel table: a kernel that this build holds, and that this CPU may be unable to run.
+#[derive(Clone, Copy)]
+pub struct Kernel(&'static oribi_kernel);
+
+impl Kernel {
+    /// Its C symbol, which names operation, format and instruction set.
+    pub fn name(self) -> &'static str {
+        // SAFETY: the table's names are string literals of ASCII symbols (`#symbol` in table.c).
+        unsafe { std::ffi::CStr::from_ptr(self.0.name) }.to_str().unwrap_or("unnamed")
+    }
+
+    /// The operation.
+    pub(crate) fn op(self) -> c::oribi_op {
+        self.0.op
+    }
+
+    /// The weight format; `None` for an operation without one.
+    pub fn dtype(self) -> Option<DType> {
+        DType::from_id(self.0.dtype)
+    }
+
+    /// The least instruction set that runs it.
+    pub fn isa(self) -> Isa {
+        // A row with unknown bits would be a defect of the table; the tests look for it. It is never chosen.
+        Isa::of_bits(self.0.isa).unwrap_or(Isa::Avx512)
+    }
+
+    /// The layout of its activations.
+    pub fn acts(self) -> Acts {
+        Acts::of(self.0.acts)
+    }
+
+    /// Activation rows of its widest register tile: batches up to this size read the weights once.
+    pub fn max_rows(self) -> usize {
+        self.0.max_rows as usize
+    }
+
+    /// Calls the kernel.
+    ///
+    /// # Safety
+    /// This CPU must have [`Kernel::isa`] (every kernel of a [`KernelSet`] does), `args` must be the struct of this
+    /// kernel's operation, and its pointers, sizes and strides must describe memory as the header says.
+    pub(crate) unsafe fn run<A: KernelArgs>(self, args: &A) {
+        debug_assert!(A::OPS.contains(&self.0.op), "{} called with another operation's arguments", self.name());
+        if let Some(function) = self.0.fn_ {
+            // SAFETY: the caller's promise; a kernel only reads its argument struct.
+            unsafe { function(std::ptr::from_ref(args).cast()) }
+        }
+    }
+}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// An argument struct of the header, with the operations that take it.
+pub(crate) trait KernelArgs {
+    const OPS: &[c::oribi_op];
+}
+
+macro_rules! kernel_args {
+    ($($args:ident: $($op:ident),+;)*) => { $(
+        impl KernelArgs for c::$args {
+            const OPS: &[c::oribi_op] = &[$(c::$op),+];
+        }
+    )* };
+}
+
+kernel_args! {
+    oribi_pack_args: ORIBI_OP_PACK;
+    oribi_unpack_row_args: ORIBI_OP_UNPACK_ROW;
+    oribi_quantize_acts_args: ORIBI_OP_QUANTIZE_ACTS;
+    oribi_matmul_args: ORIBI_OP_MATMUL;
+    oribi_rms_norm_args: ORIBI_OP_RMS_NORM;
+    oribi_rope_args: ORIBI_OP_ROPE;
+    oribi_glu_args: ORIBI_OP_GLU;
+    oribi_map_args: ORIBI_OP_ADD, ORIBI_OP_SCALE, ORIBI_OP_SOFTCAP;
+    oribi_kv_store_args: ORIBI_OP_KV_STORE;
+    oribi_attention_args: ORIBI_OP_ATTENTION;
+    oribi_attention_merge_args: ORIBI_OP_ATTENTION_MERGE;
+}
+
+/// Every kernel of this build, whether or not this CPU can run it.
+pub fn table() -> &'static [Kernel] {
+    let mut n_kernels = 0;
+    // SAFETY: oribi_kernels returns a constant array and writes its length; Kernel is one pointer to a row, so the
+    // rows are wrapped once below.
+    let rows = unsafe {
+        let rows = c::oribi_kernels(&mut n_kernels);
+        std::slice::from_raw_parts(rows, n_kernels)
+    };
+    static TABLE: OnceLock<Vec<Kernel>> = OnceLock::new();
+    TABLE.get_or_init(|| rows.iter().map(Kernel).collect())
+}
+
+// SAFETY: a row is constant: an immutable name and a function without state.
+unsafe impl Send for Kernel {}
+// SAFETY: as above.
+unsafe impl Sync for Kernel {}
+
+/// Bytes of one packed panel (16 output rows of `k` inputs) of a format; `None` where the format has no kernels or `k` is
+/// not a whole number of its blocks.
+pub fn panel_bytes(dtype: DType, k: usize) -> Option<usize> {
+    // SAFETY: a pure function of two numbers.
+    match unsafe { c::oribi_panel_bytes(dtype as u32, k) } {
+        0 => None,
+        n_bytes => Some(n_bytes),
+    }
+}
+
+/// The best kernel of every operation and weight format for one instruction set.
+#[derive(Clone, Debug)]
+pub struct KernelSet {
+    isa: Isa,
+    chosen: Vec<Kernel>,
+}
+
+impl KernelSet {
+    /// The kernels for `isa`, of each operation, format and activation layout the one with the most instruction set bits.
+    ///
+    /// Errors: `Device` if this CPU lacks `isa`.
+    pub fn new(isa: Isa) -> Result<KernelSet> {
+        let isa = Isa::choose(Some(isa))?;
+        let mut chosen: Vec<Kernel> = Vec::new();
+        for &kernel in table().iter().filter(|kernel| kernel.0.isa & !isa.bits() == 0) {
+            match chosen.iter_mut().find(|have| same_role(have.0, kernel.0)) {
+                Some(have) if have.0.isa < kernel.0.isa => *have = kernel,
+                Some(_) => {}
+                None => chosen.push(kernel),
+            }
+        }
+        Ok(KernelSet { isa, chosen })
+    }
+
+    /// The instruction set.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// The kernels in use, in the order of the table.
+    pub fn chosen(&self) -> &[Kernel] {
+        &self.chosen
+    }
+
+    /// The kernel of an operation without a weight format.
+    ///
+    /// Errors: `Internal` if the table has none.
+    pub(crate) fn plain(&self, op: c::oribi_op) -> Result<Kernel> {
+        match self.chosen.iter().find(|kernel| kernel.0.op == op) {
+            Some(kernel) => Ok(*kernel),
+            None => bail!(Internal, "no kernel for operation {op}"),
+        }
+    }
+
+    /// The kernel of an operation on weights of a format: pack, unpack_row or matmul.
+    ///
+    /// Errors: `Unsupported` if the format has none.
+    pub(crate) fn weight(&self, op: c::oribi_op, dtype: DType) -> Result<Kernel> {
+        match self.chosen.iter().find(|kernel| kernel.0.op == op && kernel.0.dtype == dtype as u32) {
+            Some(kernel) => Ok(*kernel),
+            None => bail!(Unsupported, "tensor type {dtype} cannot be computed with"),
+        }
+    }
+
+    /// The kernel that quantizes activations into a layout.
+    ///
+    /// Errors: `Internal` if the table has none: `acts` is not a quantized layout.
+    pub(crate) fn quantizer(&self, acts: Acts) -> Result<Kernel> {
+        let kernel =
+            self.chosen.iter().find(|kernel| kernel.0.op == c::ORIBI_OP_QUANTIZE_ACTS && kernel.acts() == acts);
+        match kernel {
+            Some(kernel) => Ok(*kernel),
+            None => bail!(Internal, "no kernel quantizes activations to {acts:?}"),
+        }
+    }
+}
+
+/// Whether two rows compete: the same operation and format, and for quantizers the same layout.
+fn same_role(a: &oribi_kernel, b: &oribi_kernel) -> bool {
+    a.op == b.op && a.dtype == b.dtype && (a.op != c::ORIBI_OP_QUANTIZE_ACTS || a.acts == b.acts)
+}

@@ -1,0 +1,3 @@
+//! Tests of the kernels, which see the kernel table.
+
+mod selection;

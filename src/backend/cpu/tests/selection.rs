@@ -1,0 +1,80 @@
+//! The kernel table is sound, and the choice from it is the best that the instruction set allows.
+
+use super::super::bindings::{self as c};
+use super::super::kernels::{Acts, Isa, KernelSet, table};
+use crate::ErrorKind;
+use crate::dtype::DType;
+
+#[test]
+fn the_ids_of_the_header_are_those_of_the_format_table() {
+    let ids = [
+        (DType::F32, c::ORIBI_F32),
+        (DType::F16, c::ORIBI_F16),
+        (DType::Q4_0, c::ORIBI_Q4_0),
+        (DType::Q4_1, c::ORIBI_Q4_1),
+        (DType::Q5_0, c::ORIBI_Q5_0),
+        (DType::Q5_1, c::ORIBI_Q5_1),
+        (DType::Q8_0, c::ORIBI_Q8_0),
+        (DType::Q8_1, c::ORIBI_Q8_1),
+        (DType::Q2_K, c::ORIBI_Q2_K),
+        (DType::Q3_K, c::ORIBI_Q3_K),
+        (DType::Q4_K, c::ORIBI_Q4_K),
+        (DType::Q5_K, c::ORIBI_Q5_K),
+        (DType::Q6_K, c::ORIBI_Q6_K),
+        (DType::Q8_K, c::ORIBI_Q8_K),
+        (DType::IQ4_NL, c::ORIBI_IQ4_NL),
+        (DType::IQ4_XS, c::ORIBI_IQ4_XS),
+        (DType::BF16, c::ORIBI_BF16),
+        (DType::MXFP4, c::ORIBI_MXFP4),
+    ];
+    for (dtype, id) in ids {
+        assert_eq!(dtype as u32, id, "{dtype}");
+    }
+}
+
+#[test]
+fn rows_of_the_table_differ_and_are_named_after_their_instruction_set() {
+    for (i, a) in table().iter().enumerate() {
+        let suffix = match a.isa() {
+            Isa::Scalar => "_ref",
+            Isa::Avx2 => "_avx2",
+            Isa::Avx512 => "_avx512",
+        };
+        assert!(a.name().ends_with(suffix), "{a:?} needs {}", a.isa());
+        for b in &table()[..i] {
+            assert_ne!(a.name(), b.name());
+            let same = (a.op(), a.dtype(), a.isa(), a.acts()) == (b.op(), b.dtype(), b.isa(), b.acts());
+            assert!(!same, "{a:?} and {b:?} are the same row");
+        }
+    }
+}
+
+#[test]
+fn every_role_has_a_scalar_kernel() {
+    let scalar = KernelSet::new(Isa::Scalar).unwrap();
+    let best = KernelSet::new(Isa::detect()).unwrap();
+    assert!(scalar.chosen().iter().all(|kernel| kernel.isa() == Isa::Scalar));
+    assert_eq!(scalar.chosen().len(), best.chosen().len());
+    for (a, b) in scalar.chosen().iter().zip(best.chosen()) {
+        assert!((a.op(), a.dtype()) == (b.op(), b.dtype()) && a.isa() <= b.isa(), "{a:?} {b:?}");
+    }
+    assert_eq!(scalar.quantizer(Acts::Pairs).unwrap().name(), "oribi_quantize_acts_pairs_ref");
+    assert_eq!(scalar.quantizer(Acts::F32).unwrap_err().kind(), ErrorKind::Internal);
+}
+
+#[test]
+fn an_instruction_set_that_the_cpu_lacks_is_refused_by_name() {
+    for &isa in Isa::ALL {
+        match KernelSet::new(isa) {
+            Ok(set) => assert!(set.isa() == isa && isa <= Isa::detect()),
+            Err(error) => {
+                assert!(isa > Isa::detect());
+                assert_eq!(error.kind(), ErrorKind::Device);
+                assert!(error.to_string().contains(isa.name()), "{error}");
+            }
+        }
+        assert_eq!(isa.name().to_uppercase().parse::<Isa>().unwrap(), isa);
+    }
+    let error = "sse9".parse::<Isa>().unwrap_err();
+    assert!(error.kind() == ErrorKind::InvalidArgument && error.to_string().contains("sse9"), "{error}");
+}
