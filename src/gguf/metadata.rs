@@ -147,8 +147,7 @@ impl Metadata {
     /// The strings of the array under a key, as bytes of whatever encoding; `None` if the key is absent.
     pub fn opt_byte_strings(&self, key: &str) -> Result<Option<Vec<&[u8]>>> {
         let Some(array) = self.opt_array(key)? else { return Ok(None) };
-        let strings: Result<Vec<_>> = array.byte_strings().collect();
-        strings.map(Some).map_err(|e| e.within(format_args!("metadata key {}", Quoted(key))))
+        collect(array, array.byte_strings(), key)
     }
 
     /// The strings of the array under a key, as bytes of whatever encoding.
@@ -159,8 +158,7 @@ impl Metadata {
     /// The strings of the array under a key; one that is not UTF-8 is an error. `None` if the key is absent.
     pub fn opt_strings(&self, key: &str) -> Result<Option<Vec<&str>>> {
         let Some(array) = self.opt_array(key)? else { return Ok(None) };
-        let strings: Result<Vec<_>> = array.strings().collect();
-        strings.map(Some).map_err(|e| e.within(format_args!("metadata key {}", Quoted(key))))
+        collect(array, array.strings(), key)
     }
 
     /// The strings of the array under a key; one that is not UTF-8 is an error.
@@ -175,7 +173,8 @@ impl Metadata {
         convert: impl Fn(Value<'_>) -> Option<T>,
     ) -> Result<Option<Vec<T>>> {
         let Some(array) = self.opt_array(key)? else { return Ok(None) };
-        let mut out = Vec::new();
+        // As many as were found in the file, unless these are strings, which are refused below.
+        let mut out = Vec::with_capacity(if array.element_type() == ValueType::Str { 0 } else { array.len() });
         for (i, value) in array.scalars().enumerate() {
             match convert(value) {
                 Some(converted) => out.push(converted),
@@ -229,6 +228,16 @@ typed_access! {
     f32, "a float", |v| v.as_float().map(|v| v as f32), f32, opt_f32, f32s, opt_f32s;
     f64, "a float", |v| v.as_float(), f64, opt_f64, f64s, opt_f64s;
     bool, "a bool", |v| if let Value::Bool(v) = v { Some(v) } else { None }, bool, opt_bool, bools, opt_bools;
+}
+
+/// Collects what an array's iterator gives.
+fn collect<T>(array: Array<'_>, strings: impl Iterator<Item = Result<T>>, key: &str) -> Result<Option<Vec<T>>> {
+    // As many as were found in the file, unless these are no strings, which is the iterator's first error.
+    let mut out = Vec::with_capacity(if array.element_type() == ValueType::Str { array.len() } else { 0 });
+    for string in strings {
+        out.push(string.map_err(|e| e.within(format_args!("metadata key {}", Quoted(key))))?);
+    }
+    Ok(Some(out))
 }
 
 /// A value for an error text: its type, and for numbers the number.

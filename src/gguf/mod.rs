@@ -16,6 +16,8 @@
 //!
 //! Not promised: big-endian files, arrays of arrays, and headers over 1 GiB are refused.
 
+mod atomic_file;
+mod encode;
 mod header;
 mod metadata;
 mod reader;
@@ -23,10 +25,14 @@ mod source;
 mod split;
 mod tensor;
 mod value;
+mod writer;
 
+pub use atomic_file::AtomicFile;
+pub use encode::{MetadataScalar, MetadataValue, RawStr};
 pub use metadata::Metadata;
 pub use tensor::TensorInfo;
 pub use value::{Array, ByteStrings, Value, ValueType};
+pub use writer::{GgufBuilder, GgufWriter, TensorSink};
 
 use crate::error::{Result, bail};
 use crate::mapped_file::MappedFile;

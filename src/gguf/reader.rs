@@ -103,7 +103,7 @@ impl<'a> Reader<'a> {
         self.take(len_bytes, what)
     }
 
-    /// A key or a tensor's name: UTF-8, not empty, of bounded length.
+    /// A key or a tensor's name: UTF-8, not empty, of bounded length, without NUL (which would end it in C).
     pub(super) fn name(&mut self, what: &str) -> Result<&'a str> {
         let start = self.at;
         let bytes = self.string(what)?;
@@ -111,6 +111,7 @@ impl<'a> Reader<'a> {
             bail!(InvalidFile, "{what} at byte {start} has {} bytes, outside 1 to {MAX_NAME_BYTES}", bytes.len());
         }
         match std::str::from_utf8(bytes) {
+            Ok(name) if name.contains('\0') => bail!(InvalidFile, "{what} at byte {start} holds a NUL byte"),
             Ok(name) => Ok(name),
             Err(e) => bail!(InvalidFile, "{what} at byte {start} is not UTF-8 from its byte {}", e.valid_up_to()),
         }

@@ -243,11 +243,12 @@ impl<'a> Array<'a> {
         chunks.filter_map(move |bytes| Value::from_fixed(self.element_type, bytes))
     }
 
-    /// The elements of an array of strings as bytes, of whatever encoding; an array of another type gives one error.
+    /// The elements of an array of strings as bytes, of whatever encoding; an array of another type
+    /// gives one error, unless it is empty.
     pub fn byte_strings(self) -> ByteStrings<'a> {
         ByteStrings {
             reader: Reader::new(self.bytes, self.count_bytes),
-            left: if self.element_type == ValueType::Str { self.len } else { 1 },
+            left: if self.element_type == ValueType::Str { self.len } else { self.len.min(1) },
             element_type: self.element_type,
         }
     }
