@@ -1,0 +1,2 @@
+#include "../simd/v16_avx2.h"
+#include "body.h"

@@ -1,0 +1,2 @@
+#include "../simd/v16_avx512.h"
+#include "body.h"
