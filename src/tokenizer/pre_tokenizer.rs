@@ -83,9 +83,9 @@ const CJK: Rule = Isolate("[一-龥\u{3040}-\u{309f}\u{30a0}-\u{30ff}]+");
 /// GPT-2: lower-case contractions; letters, numbers or the rest, with one space in front.
 const GPT2: Rule = Words(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+");
 /// Contractions in any case, letters with any one character in front, numbers one at a time, punctuation with its line ends.
-const QWEN2: Rule = Words(concat!(
-    r"'(?:[sStTmMdD]|[rR][eE]|[vV][eE]|[lL][lL])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
-));
+const QWEN2: Rule = Words(
+    r"'(?:[sStTmMdD]|[rR][eE]|[vV][eE]|[lL][lL])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+",
+);
 /// The same with numbers in groups of up to three.
 const LLAMA3_PATTERN: &str = r"'(?:[sStTmMdD]|[rR][eE]|[vV][eE]|[lL][lL])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+";
 const LLAMA3: Rule = Words(LLAMA3_PATTERN);
