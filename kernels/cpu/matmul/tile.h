@@ -1,0 +1,287 @@
+/* tile.h - the loops of the matrix product over the vectors of simd/panel_*.h, which the including file chooses.
+ *
+ *   for a block of activation rows that fits in the second-level cache:
+ *     for each panel (two at once when there is one activation row):
+ *       for each tile of 8, 4, 2 or 1 activation rows:
+ *         acc[row][column] = 0; for each group: unpack codes, sum them against each row, scale into acc
+ *
+ * 1. A column is LANES output rows: a panel, or half of one. Output rows sit in lanes, so a tile's float steps are those of
+ *    the oracle, lane by lane.
+ * 2. Codes are unpacked once per tile and step, as unsigned bytes; the format's offset enters through the activations' sum as
+ *    the start value of the integer accumulator.
+ * 3. The format is a constant argument: every branch on it is decided by the compiler.
+ * 4. A tile with fewer rows than its size repeats the last one and does not store it.
+ * 5. Panels are prefetched ahead, into the next panel of the same column at the end of one.
+ *
+ * Accepted: with many activation rows, codes are unpacked again for every tile of 8 (about a tenth of the time). */
+#ifndef ORIBI_MATMUL_TILE_H
+#define ORIBI_MATMUL_TILE_H
+
+enum {
+  COLUMNS_PER_PANEL = ROWS / LANES,
+  MAX_TILE_ROWS = 8,
+  MAX_COLUMNS = 4,
+  PREFETCH_AHEAD = 4096, /* bytes */
+  ACTS_BLOCK_BYTES = 512 * 1024,
+};
+
+/* A column of a panel: `lane` its first row. */
+typedef struct {
+  const uint8_t *panel;
+  int lane;
+} column;
+
+/* The activation rows and results of a tile. */
+typedef struct {
+  const uint8_t *acts[MAX_TILE_ROWS];
+  float *y[MAX_TILE_ROWS];
+  int n_rows; /* those to store */
+} tile_rows;
+
+ORIBI_INLINE column column_of(const uint8_t *panels, size_t panel_bytes, int c) {
+  return (column){panels + (size_t)(c / COLUMNS_PER_PANEL) * panel_bytes, c % COLUMNS_PER_PANEL * LANES};
+}
+
+/* ---- readers: LANES rows of a packed group ---- */
+
+/* The n_bits of step t, placed at bit `to` of every byte. */
+ORIBI_INLINE vint read_bits(const uint8_t *lines, int n_bits, int t, int lane, int to) {
+  const int per_byte = 8 / n_bits;
+  const int line = n_bits == 4 ? t % 4 : t / per_byte;
+  const int shift = n_bits == 4 ? t / 4 * 4 : t % per_byte * n_bits;
+  const vint v = v_load(lines + line * LINE + 4 * lane);
+  return n_bits == 8 ? v : v_shift_mask(v, shift - to, ((1 << n_bits) - 1) << to);
+}
+
+ORIBI_INLINE vcodes read_codes(packed_format f, const uint8_t *group, int t, int lane) {
+  vint code = read_bits(group + f.q_at, f.q_bits, t, lane, 0);
+  if (f.h_bits) code = v_or(code, read_bits(group + f.h_at, f.h_bits, t, lane, f.q_bits));
+  if (f.table != TABLE_NONE) code = v_look_up(packed_tables[f.table], f.offset, code);
+  return codes_of_bytes(code);
+}
+
+typedef struct {
+  vfloat s, m;
+} vscales;
+
+/* Scale and minimum in part `part` of a group; see packed_scales_of. -(dmin * mn) is (-dmin) * mn, bit for bit. */
+ORIBI_INLINE vscales read_scales(packed_format f, const uint8_t *block, const uint8_t *group, int part, int lane) {
+  const uint8_t *sc = group + part * ROWS + lane;
+  vscales v = {v_zero(), v_zero()};
+  if (f.scale == SCALE_E8M0) {
+    v.s = v_load_e8m0_half(block + lane);
+    return v;
+  }
+  if (f.scale == SCALE_F32) {
+    v.s = v_load_f32(block + 4 * lane);
+    return v;
+  }
+  v.s = v_load_f16(block + 2 * lane);
+  if (packed_has_min(f)) v.m = v_load_f16(block + 2 * ROWS + 2 * lane);
+  if (f.scale == SCALE_I8) v.s = v_mul(v.s, v_f32_of_i32(v_load_i8(sc)));
+  if (f.scale == SCALE_U8_MIN) {
+    v.s = v_mul(v.s, v_f32_of_i32(v_load_u8(sc)));
+    v.m = v_mul(v_negate(v.m), v_f32_of_i32(v_load_u8(sc + ROWS)));
+  }
+  if (f.scale == SCALE_NIBBLE_MIN) {
+    const vint both = v_load_u8(sc);
+    v.s = v_mul(v.s, v_f32_of_i32(v_and_i32(both, 15)));
+    v.m = v_mul(v_negate(v.m), v_f32_of_i32(v_shift_right_i32(both, 4)));
+  }
+  return v;
+}
+
+/* ---- one tile ---- */
+
+/* Where the current block and group are; everything a step needs besides the format and the accumulators. */
+typedef struct {
+  const uint8_t *block[MAX_COLUMNS], *group[MAX_COLUMNS];
+  int lane[MAX_COLUMNS];
+  uint32_t g; /* group within the row */
+  uint32_t k;
+} position;
+
+ORIBI_INLINE const uint8_t *acts_scale(const uint8_t *acts, uint32_t k, uint32_t g) {
+  return acts + 2 * (size_t)k + sizeof(float) * g;
+}
+
+/* The sum of the activation codes of part `part` of group g. */
+ORIBI_INLINE int32_t acts_sum(packed_format f, const uint8_t *acts, uint32_t k, uint32_t g, int part) {
+  const uint8_t *sums = acts + 2 * (size_t)k + sizeof(float) * (k / GROUP) + 2 * sizeof(int32_t) * g;
+  return f.n_scales == 2 ? load_i32(sums + 4 * part) : load_i32(sums) + load_i32(sums + 4);
+}
+
+ORIBI_INLINE void part_step(packed_format f, int part, int n_columns, int n_rows, const position *at, const tile_rows *rows,
+                      vfloat acc[MAX_TILE_ROWS][MAX_COLUMNS]) {
+  vdot dot[MAX_TILE_ROWS][MAX_COLUMNS];
+  const int n_steps = STEPS / f.n_scales;
+  ORIBI_UNROLL for (int r = 0; r < n_rows; r++) {
+    const int32_t start = f.offset ? -f.offset * acts_sum(f, rows->acts[r], at->k, at->g, part) : 0;
+    ORIBI_UNROLL for (int c = 0; c < n_columns; c++) dot[r][c] = dot_start(start);
+  }
+  ORIBI_UNROLL for (int t = 0; t < n_steps; t++) {
+    vcodes codes[MAX_COLUMNS];
+    ORIBI_UNROLL for (int c = 0; c < n_columns; c++) {
+      codes[c] = read_codes(f, at->group[c], part * n_steps + t, at->lane[c]);
+    }
+    ORIBI_UNROLL for (int r = 0; r < n_rows; r++) {
+      const uint8_t *acts = rows->acts[r] + (size_t)at->g * 2 * GROUP;
+      ORIBI_UNROLL for (int c = 0; c < n_columns; c++) dot[r][c] = dot_add(dot[r][c], codes[c], acts, part * n_steps + t);
+    }
+  }
+  ORIBI_UNROLL for (int c = 0; c < n_columns; c++) {
+    const vscales scales = read_scales(f, at->block[c], at->group[c], part, at->lane[c]);
+    ORIBI_UNROLL for (int r = 0; r < n_rows; r++) {
+      const vfloat s_a = v_set1_f32(load_f32(acts_scale(rows->acts[r], at->k, at->g)));
+      acc[r][c] = v_fma(dot_finish(dot[r][c]), v_mul(scales.s, s_a), acc[r][c]);
+      if (packed_has_min(f)) {
+        const vfloat sum = v_f32_of_i32(v_set1(acts_sum(f, rows->acts[r], at->k, at->g, part)));
+        acc[r][c] = v_fma(sum, v_mul(scales.m, s_a), acc[r][c]);
+      }
+    }
+  }
+}
+
+/* Fetches n_bytes at PREFETCH_AHEAD from p, a place `left` bytes before the end of its panel; the tile's next panels follow
+ * its other ones. Fetching past the end of the tensor is harmless. */
+ORIBI_INLINE void prefetch(const uint8_t *p, size_t left, size_t skip, size_t n_bytes) {
+  uintptr_t ahead = (uintptr_t)p + PREFETCH_AHEAD + (left <= PREFETCH_AHEAD ? skip : 0);
+  ORIBI_UNROLL for (size_t i = 0; i < n_bytes; i += LINE) _mm_prefetch((const char *)(ahead + i), _MM_HINT_T0);
+}
+
+ORIBI_INLINE void tile_codes(packed_format f, int n_columns, int n_rows, const uint8_t *panels, uint32_t k,
+                       const tile_rows *rows) {
+  const uint32_t n_blocks = k / f.block_len;
+  const size_t panel_bytes = (size_t)n_blocks * f.packed_bytes;
+  const int n_panels = n_columns / COLUMNS_PER_PANEL;
+  vfloat acc[MAX_TILE_ROWS][MAX_COLUMNS];
+  ORIBI_UNROLL for (int r = 0; r < n_rows; r++) ORIBI_UNROLL for (int c = 0; c < n_columns; c++) acc[r][c] = v_zero();
+  position at = {.g = 0, .k = k};
+  for (uint32_t b = 0; b < n_blocks; b++) {
+    for (int g = 0; g < f.n_groups; g++, at.g++) {
+      const size_t block_at = (size_t)b * f.packed_bytes, group_at = f.groups_at + (size_t)g * f.group_bytes;
+      ORIBI_UNROLL for (int c = 0; c < n_columns; c++) {
+        const column column = column_of(panels, panel_bytes, c);
+        at.block[c] = column.panel + block_at;
+        at.group[c] = at.block[c] + group_at;
+        at.lane[c] = column.lane;
+        if (column.lane != 0) continue;
+        const size_t left = panel_bytes - block_at - group_at, skip = (size_t)(n_panels - 1) * panel_bytes;
+        prefetch(at.group[c], left, skip, f.n_groups == 1 ? f.packed_bytes : f.group_bytes);
+      }
+      ORIBI_UNROLL for (int part = 0; part < f.n_scales; part++) part_step(f, part, n_columns, n_rows, &at, rows, acc);
+    }
+  }
+  ORIBI_UNROLL for (int r = 0; r < n_rows; r++) {
+    if (r >= rows->n_rows) break;
+    ORIBI_UNROLL for (int c = 0; c < n_columns; c++) v_store_f32(rows->y[r] + c * LANES, acc[r][c]);
+  }
+}
+
+/* ---- float weights ---- */
+
+/* Formats without blocks, as constants of the float tile. */
+typedef enum { FLOAT_F32, FLOAT_F16, FLOAT_BF16 } float_format;
+
+ORIBI_INLINE size_t float_bytes(float_format f) { return f == FLOAT_F32 ? 4 : 2; }
+
+ORIBI_INLINE vfloat read_floats(float_format f, const uint8_t *p) {
+  if (f == FLOAT_F32) return v_load_f32(p);
+  return f == FLOAT_F16 ? v_load_f16(p) : v_load_bf16(p);
+}
+
+ORIBI_INLINE void tile_floats(float_format f, int n_columns, int n_rows, const uint8_t *panels, uint32_t k,
+                        const tile_rows *rows) {
+  const size_t step = ROWS * float_bytes(f), panel_bytes = k * step;
+  const size_t skip = (size_t)(n_columns / COLUMNS_PER_PANEL - 1) * panel_bytes;
+  vfloat acc[MAX_TILE_ROWS][MAX_COLUMNS];
+  ORIBI_UNROLL for (int r = 0; r < n_rows; r++) ORIBI_UNROLL for (int c = 0; c < n_columns; c++) acc[r][c] = v_zero();
+  for (size_t i = 0; i < k; i++) {
+    vfloat w[MAX_COLUMNS];
+    ORIBI_UNROLL for (int c = 0; c < n_columns; c++) {
+      const column column = column_of(panels, panel_bytes, c);
+      const uint8_t *p = column.panel + i * step;
+      if (column.lane == 0) prefetch(p, panel_bytes - i * step, skip, step);
+      w[c] = read_floats(f, p + (size_t)column.lane * float_bytes(f));
+    }
+    ORIBI_UNROLL for (int r = 0; r < n_rows; r++) {
+      const vfloat x = v_set1_f32(load_f32(rows->acts[r] + i * sizeof(float)));
+      ORIBI_UNROLL for (int c = 0; c < n_columns; c++) acc[r][c] = v_fma(w[c], x, acc[r][c]);
+    }
+  }
+  ORIBI_UNROLL for (int r = 0; r < n_rows; r++) {
+    if (r >= rows->n_rows) break;
+    ORIBI_UNROLL for (int c = 0; c < n_columns; c++) v_store_f32(rows->y[r] + c * LANES, acc[r][c]);
+  }
+}
+
+/* ---- all tiles ---- */
+
+typedef void (*tile_fn)(const uint8_t *panels, uint32_t k, const tile_rows *rows);
+
+/* A format's tiles: for one activation row over several panels at once, and by number of rows over one panel. */
+typedef struct {
+  tile_fn one_row_wide;
+  tile_fn rows1, rows2, rows4, rows8; /* rows8 may be NULL */
+  int wide_panels;
+  size_t panel_bytes;
+  size_t acts_row_bytes;
+} tile_set;
+
+ORIBI_INLINE tile_rows rows_of_tile(const oribi_matmul_args *a, uint32_t panel, uint32_t first, uint32_t n_rows) {
+  tile_rows rows = {.n_rows = (int)n_rows};
+  for (uint32_t r = 0; r < MAX_TILE_ROWS; r++) {
+    const uint32_t row = first + (r < n_rows ? r : n_rows - 1);
+    rows.acts[r] = a->acts + (size_t)row * a->acts_stride;
+    rows.y[r] = a->y + (size_t)row * a->y_stride + (size_t)panel * ROWS;
+  }
+  return rows;
+}
+
+static inline void matmul_one_row(const oribi_matmul_args *a, const tile_set *tiles) {
+  uint32_t p = 0;
+  for (; p + (uint32_t)tiles->wide_panels <= a->n_panels; p += (uint32_t)tiles->wide_panels) {
+    const tile_rows rows = rows_of_tile(a, p, 0, 1);
+    tiles->one_row_wide(a->panels + p * tiles->panel_bytes, a->k, &rows);
+  }
+  for (; p < a->n_panels; p++) {
+    const tile_rows rows = rows_of_tile(a, p, 0, 1);
+    tiles->rows1(a->panels + p * tiles->panel_bytes, a->k, &rows);
+  }
+}
+
+static inline void matmul_rows(const oribi_matmul_args *a, const tile_set *tiles, uint32_t first, uint32_t end) {
+  const uint32_t max_tile = tiles->rows8 ? 8 : 4;
+  for (uint32_t p = 0; p < a->n_panels; p++) {
+    for (uint32_t r = first; r < end; r += max_tile) {
+      const uint32_t n_rows = end - r < max_tile ? end - r : max_tile;
+      const tile_rows rows = rows_of_tile(a, p, r, n_rows);
+      const tile_fn tile = n_rows == 1   ? tiles->rows1
+                           : n_rows == 2 ? tiles->rows2
+                           : n_rows <= 4 ? tiles->rows4
+                                         : tiles->rows8;
+      tile(a->panels + p * tiles->panel_bytes, a->k, &rows);
+    }
+  }
+}
+
+static inline void matmul_tiles(const oribi_matmul_args *a, const tile_set *tiles) {
+  if (a->n_rows == 1) {
+    matmul_one_row(a, tiles);
+    return;
+  }
+  size_t block = ACTS_BLOCK_BYTES / (tiles->acts_row_bytes + 1) / MAX_TILE_ROWS * MAX_TILE_ROWS;
+  block = block < 2 * MAX_TILE_ROWS ? 2 * MAX_TILE_ROWS : block;
+  for (size_t first = 0; first < a->n_rows; first += block) {
+    const size_t end = first + block < a->n_rows ? first + block : a->n_rows;
+    matmul_rows(a, tiles, (uint32_t)first, (uint32_t)end);
+  }
+}
+
+/* Defines a tile function: the body for one format, number of columns and number of rows. */
+#define TILE(body, name, format, n_columns, n_rows)                                            \
+  static void name(const uint8_t *panels, uint32_t k, const tile_rows *rows) { \
+    body(format, n_columns, n_rows, panels, k, rows);                                          \
+  }
+
+#endif
