@@ -5,6 +5,8 @@ mod inspect;
 mod models;
 mod options;
 mod output;
+mod prompt;
+mod tokenize;
 
 use std::process::ExitCode;
 
@@ -26,12 +28,14 @@ struct Cli {
 enum Command {
     Inspect(inspect::Args),
     Models(models::Args),
+    Tokenize(tokenize::Args),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Inspect(args) => inspect::run(args),
         Command::Models(args) => models::run(args),
+        Command::Tokenize(args) => tokenize::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
