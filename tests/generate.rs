@@ -290,7 +290,7 @@ fn timings_count_the_model_and_not_the_caller() {
     let mut generation =
         Generation::new(&mut script, &mut sampler, &TOKENIZER, &prompt, GenerateOptions::default()).unwrap();
     let mut n = 0;
-    while let Some(piece) = generation.next() {
+    for piece in generation.by_ref() {
         piece.unwrap();
         n += 1;
         std::thread::sleep(Duration::from_millis(100));
