@@ -212,8 +212,8 @@ typedef struct {
   uint32_t window;
   uint32_t split_begin; /* a multiple of ORIBI_SPLIT_LEN */
   uint32_t split_end;   /* at most split_begin + ORIBI_SPLIT_LEN */
-  const uint16_t *const *key_pages;   /* indexed by position / PAGE_LEN */
-  const uint16_t *const *value_pages; /* indexed by position / PAGE_LEN */
+  const uint16_t *const *key_pages;   /* indexed by position / PAGE_LEN; only the split's are read */
+  const uint16_t *const *value_pages; /* indexed by position / PAGE_LEN; only the split's are read */
   float scale;
   float softcap; /* 0: none */
   float *states; /* [n_rows][n_heads][state_len], state_len = ORIBI_STATE_HEADER + head_dim_padded */

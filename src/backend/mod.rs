@@ -1,3 +1,231 @@
-//! The seam between the model and the hardware: packed tensors, buffers and the operations on them.
+//! The seam between the model and the machine: packed weights, buffers of rows, key/value pages and the operations of a
+//! forward pass. CPU and GPU meet here, at fused operations, so that neither pays for the other's granularity.
+//!
+//! A pass is one [`Backend::run`]: the closure is the forward pass, written once against [`Ops`]. On the CPU every worker
+//! of the thread team executes it and each operation does the worker's share and meets the others at a barrier; on a GPU
+//! each operation is a launch. So the closure must do the same on every call: it may depend on the model and the batch,
+//! and on nothing that differs from worker to worker.
 
 pub mod cpu;
+
+use crate::dtype::DType;
+use crate::error::Result;
+
+/// The gate of a feed-forward layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// `x * sigmoid(x)`.
+    Silu,
+    /// The tanh form of GELU.
+    GeluTanh,
+}
+
+/// The head layout of an attention layer; queries, keys and values of a row lie side by side in this order.
+#[derive(Clone, Copy, Debug)]
+pub struct Heads {
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key and value heads.
+    pub n_kv_heads: usize,
+    /// Length of a head.
+    pub head_dim: usize,
+}
+
+/// A run of consecutive positions of one sequence in a batch.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Its first row in the batch.
+    pub first_row: usize,
+    /// Its rows.
+    pub n_rows: usize,
+    /// Position of the first row.
+    pub first_position: usize,
+    /// The sequence's pages, in order of position; they cover all positions up to the last row's.
+    pub pages: Vec<u32>,
+}
+
+/// What rotates the heads of a kind of layer.
+#[derive(Clone, Debug)]
+pub struct Rotation {
+    /// Radians per position of each of the `n_rot / 2` pairs.
+    pub frequencies: Vec<f64>,
+    /// Pairs are `(i, i + n_rot / 2)` instead of `(2i, 2i + 1)`.
+    pub half_split: bool,
+}
+
+/// What is added to the residual before it is normalised.
+pub struct Delta<'a, B: Backend> {
+    /// `(n_rows, dim)`.
+    pub rows: &'a B::Rows,
+    /// Norm that it passes through first.
+    pub norm: Option<&'a B::Vector>,
+}
+
+/// A norm and where its results begin.
+pub struct Norm<'a, B: Backend> {
+    /// `[dim]`.
+    pub weight: &'a B::Vector,
+    /// Epsilon.
+    pub eps: f32,
+    /// Row of the output that the first row goes to.
+    pub first_out: usize,
+}
+
+/// The parameters of an attention layer that act between projection and scores.
+pub struct Projection<'a, B: Backend> {
+    /// Head layout.
+    pub heads: Heads,
+    /// Biases of queries, keys and values.
+    pub biases: [Option<&'a B::Vector>; 3],
+    /// Norms of each query head and each key head.
+    pub norms: Option<[&'a B::Vector; 2]>,
+    /// Epsilon of those norms.
+    pub eps: f32,
+    /// Rotation, and its table from [`Ops::rope_table`].
+    pub rotation: (&'a Rotation, &'a B::Rows),
+}
+
+/// How a layer attends, to what, and where it may compute.
+pub struct Attention<'a, B: Backend> {
+    /// Head layout.
+    pub heads: Heads,
+    /// Factor of the scores.
+    pub scale: f32,
+    /// Positions seen, the own one included; `None` for all.
+    pub window: Option<usize>,
+    /// Keys and values.
+    pub pages: &'a B::Pages,
+    /// The layer whose keys and values are meant.
+    pub layer: usize,
+    /// Scratch for as many positions as the pages hold.
+    pub scratch: &'a B::AttentionScratch,
+}
+
+/// What a rows buffer is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowsUse {
+    /// Plain float32 rows.
+    Values,
+    /// Also the input of matrix products.
+    ProductInput,
+}
+
+/// A machine that models run on.
+pub trait Backend: Send + Sync + Sized + 'static {
+    /// Weights `(n_rows, k)` in the machine's layout.
+    type Matrix: Send + Sync;
+    /// Float32 parameters `[n]`.
+    type Vector: Send + Sync;
+    /// Scratch `(capacity, n)` of float32 rows. Operations write through shared references; a pass has exclusive use.
+    type Rows: Send + Sync;
+    /// Pages of keys and values of all layers.
+    type Pages: Send + Sync;
+    /// Scratch of attention.
+    type AttentionScratch: Send + Sync;
+    /// The operations of a pass.
+    type Ops<'a>: Ops<Self>;
+
+    /// Pack a matrix from its file form, `data` holding `n_rows` rows of `k` elements. `stop` is asked now and then.
+    fn matrix(&self, shape: MatrixShape, data: &[u8], stop: &(dyn Fn() -> bool + Sync)) -> Result<Self::Matrix>;
+    /// Bytes that [`matrix`](Self::matrix) will take.
+    fn matrix_bytes(shape: MatrixShape) -> Result<u64>;
+    /// Float32 parameters.
+    fn vector(&self, values: &[f32]) -> Result<Self::Vector>;
+    /// Scratch rows.
+    fn rows(&self, capacity: usize, n: usize, usage: RowsUse) -> Result<Self::Rows>;
+    /// Bytes that [`rows`](Self::rows) will take.
+    fn rows_bytes(capacity: usize, n: usize, usage: RowsUse) -> u64;
+    /// The first `n` values of row `row`, after a pass.
+    fn read_row<'a>(&self, rows: &'a Self::Rows, row: usize) -> &'a [f32];
+    /// An empty pool of pages for `n_layers` layers.
+    fn pages(&self, n_layers: usize, heads: Heads) -> Self::Pages;
+    /// Add a page to the pool; its number is the count before.
+    fn grow_pages(&self, pages: &mut Self::Pages) -> Result<()>;
+    /// Copy the content of page `from` to page `to`.
+    fn copy_page(&self, pages: &mut Self::Pages, from: u32, to: u32);
+    /// Bytes of a page.
+    fn page_bytes(n_layers: usize, heads: Heads) -> u64;
+    /// Scratch for attention over at most `n_ctx` positions.
+    fn attention_scratch(&self, heads: Heads, n_ctx: usize) -> Result<Self::AttentionScratch>;
+    /// Bytes that [`attention_scratch`](Self::attention_scratch) will take with so many workers.
+    fn attention_scratch_bytes(heads: Heads, n_ctx: usize, n_workers: usize) -> u64;
+    /// Run a pass. `stop` is asked between layers, through [`Ops::stopped`].
+    fn run(&self, stop: &(dyn Fn() -> bool + Sync), pass: impl Fn(&Self::Ops<'_>) + Sync) -> Result<()>;
+}
+
+/// What a matrix is: its name for messages, format and shape.
+#[derive(Clone, Copy, Debug)]
+pub struct MatrixShape<'a> {
+    /// Tensor name.
+    pub name: &'a str,
+    /// Format in the file.
+    pub dtype: DType,
+    /// Outputs.
+    pub n_rows: usize,
+    /// Inputs.
+    pub k: usize,
+}
+
+/// The operations of a forward pass. `n` is the number of rows that take part, from row 0. Every operation is complete when
+/// it returns.
+pub trait Ops<B: Backend> {
+    /// Whether the pass shall end early; the same answer on every worker.
+    fn stopped(&self) -> bool;
+
+    /// `x[i] = scale * table[tokens[i]]`, exactly the file's values.
+    fn embed(&self, table: &B::Matrix, tokens: &[u32], scale: f32, x: &B::Rows);
+
+    /// Cosines and sines of `positions`, one row each.
+    fn rope_table(&self, rotation: &Rotation, positions: &[u32], table: &B::Rows);
+
+    /// `x += delta`, then `out = rms_norm(x) * norm`, ready as the input of products. With `select`, only those rows of `x`
+    /// take part and row `first_out + i` of `out` is made from row `select[i]`.
+    fn add_norm(&self, rows: RowSet<'_>, x: &B::Rows, delta: Option<Delta<'_, B>>, norm: Norm<'_, B>, out: &B::Rows);
+
+    /// `out = input * [w0; w1; ...]^T`, the results side by side, each from a multiple of 16 on.
+    fn linear(&self, n: usize, input: &B::Rows, weights: &[&B::Matrix], out: &B::Rows);
+
+    /// Bias, norm and rotation of queries and keys in place; keys and values of `layer` go to the pages.
+    fn project(&self, runs: &[Run], qkv: &B::Rows, projection: &Projection<'_, B>, pages: &B::Pages, layer: usize);
+
+    /// Attention of every row's query heads over its sequence's pages; `out` is ready as the input of products.
+    fn attend(&self, runs: &[Run], qkv: &B::Rows, attention: &Attention<'_, B>, out: &B::Rows);
+
+    /// `out = gate(input * wg^T) * (input * wu^T)`, ready as the input of products; `scratch` holds both products.
+    fn gated(&self, n: usize, input: &B::Rows, weights: [&B::Matrix; 2], gate: Gate, scratch: &B::Rows, out: &B::Rows);
+
+    /// `x = cap * tanh(x / cap)`.
+    fn softcap(&self, n: usize, cap: f32, x: &B::Rows);
+}
+
+/// Which rows take part in an operation.
+#[derive(Clone, Copy, Debug)]
+pub enum RowSet<'a> {
+    /// The first so many.
+    First(usize),
+    /// These, in this order.
+    Select(&'a [u32]),
+}
+
+impl RowSet<'_> {
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        match self {
+            RowSet::First(n) => *n,
+            RowSet::Select(rows) => rows.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The i-th row.
+    pub fn at(&self, i: usize) -> usize {
+        match self {
+            RowSet::First(_) => i,
+            RowSet::Select(rows) => rows[i] as usize,
+        }
+    }
+}

@@ -1,9 +1,198 @@
-//! The CPU backend: the C kernels of `kernels/`, the choice among them, and what runs them.
-
-pub mod kernels;
+//! The CPU backend: the C kernels of `kernels/`, the choice among them, and the thread team that runs them.
 
 /// The C types of `kernels/oribi_kernels.h`.
 pub(crate) mod bindings;
+pub mod kernels;
+pub mod team;
+
+mod attend;
+mod memory;
+mod ops;
+mod pages;
+mod rows;
+mod tensor;
 
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use self::bindings as c;
+use self::kernels::{Acts, Isa, Kernel, KernelSet};
+use self::memory::AlignedBytes;
+use self::team::Team;
+use super::{Backend, Heads, MatrixShape, RowsUse};
+use crate::error::Result;
+
+pub use self::attend::AttentionScratch;
+pub use self::ops::CpuOps;
+pub use self::pages::{PAGE_LEN, Pages};
+pub use self::rows::Rows;
+pub use self::tensor::Matrix;
+
+/// How to use the CPU. The default is the best instruction set on all physical cores that the process may use.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CpuOptions {
+    /// Threads; `None` for [`team::default_threads`].
+    pub n_threads: Option<usize>,
+    /// Instruction set; `None` for the environment variable `ORIBI_ISA`, else the best of this CPU.
+    pub isa: Option<Isa>,
+}
+
+/// The CPU as a backend: a thread team and the kernels for one instruction set.
+pub struct Cpu {
+    team: Team,
+    kernels: KernelSet,
+    bound: Bound,
+}
+
+/// The kernels of the operations without a weight format, looked up once.
+struct Bound {
+    acts: Acts,
+    quantize: Kernel,
+    rms_norm: Kernel,
+    rope: Kernel,
+    glu: Kernel,
+    add: Kernel,
+    scale: Kernel,
+    softcap: Kernel,
+    kv_store: Kernel,
+    attention: Kernel,
+    merge: Kernel,
+}
+
+impl Bound {
+    fn new(kernels: &KernelSet) -> Result<Bound> {
+        // Every quantized format of an instruction set takes the same layout, so any of them tells it.
+        let acts = kernels.weight(c::ORIBI_OP_MATMUL, crate::dtype::DType::Q8_0)?.acts();
+        Ok(Bound {
+            acts,
+            quantize: kernels.quantizer(acts)?,
+            rms_norm: kernels.plain(c::ORIBI_OP_RMS_NORM)?,
+            rope: kernels.plain(c::ORIBI_OP_ROPE)?,
+            glu: kernels.plain(c::ORIBI_OP_GLU)?,
+            add: kernels.plain(c::ORIBI_OP_ADD)?,
+            scale: kernels.plain(c::ORIBI_OP_SCALE)?,
+            softcap: kernels.plain(c::ORIBI_OP_SOFTCAP)?,
+            kv_store: kernels.plain(c::ORIBI_OP_KV_STORE)?,
+            attention: kernels.plain(c::ORIBI_OP_ATTENTION)?,
+            merge: kernels.plain(c::ORIBI_OP_ATTENTION_MERGE)?,
+        })
+    }
+}
+
+impl Cpu {
+    /// Start the thread team and bind the kernels.
+    ///
+    /// # Errors
+    /// `Device` for an instruction set that this CPU lacks or threads that cannot be started, `InvalidArgument` for a thread
+    /// count out of range.
+    pub fn new(options: CpuOptions) -> Result<Arc<Cpu>> {
+        let kernels = KernelSet::new(Isa::choose(options.isa)?)?;
+        let team = Team::new(options.n_threads.unwrap_or_else(team::default_threads))?;
+        Ok(Arc::new(Cpu { team, bound: Bound::new(&kernels)?, kernels }))
+    }
+
+    /// The thread team.
+    pub fn team(&self) -> &Team {
+        &self.team
+    }
+
+    /// The kernels in use.
+    pub fn kernels(&self) -> &KernelSet {
+        &self.kernels
+    }
+
+    /// The layout of quantized activations.
+    fn acts(&self) -> Acts {
+        self.bound.acts
+    }
+}
+
+/// Float32 parameters `[n]`.
+pub struct Vector {
+    values: AlignedBytes,
+    n: usize,
+}
+
+impl Vector {
+    fn len(&self) -> usize {
+        self.n
+    }
+
+    fn as_ptr(&self) -> *const f32 {
+        self.values.as_ptr().cast()
+    }
+
+    /// The values from element `i` on.
+    fn at(&self, i: usize) -> *const f32 {
+        assert!(i < self.n, "element {i} of a vector of {}", self.n);
+        self.as_ptr().wrapping_add(i)
+    }
+}
+
+impl Backend for Cpu {
+    type Matrix = Matrix;
+    type Vector = Vector;
+    type Rows = Rows;
+    type Pages = Pages;
+    type AttentionScratch = AttentionScratch;
+    type Ops<'a> = CpuOps<'a>;
+
+    fn matrix(&self, shape: MatrixShape<'_>, data: &[u8], stop: &(dyn Fn() -> bool + Sync)) -> Result<Matrix> {
+        Matrix::pack(self, shape, data, stop)
+    }
+
+    fn matrix_bytes(shape: MatrixShape<'_>) -> Result<u64> {
+        Matrix::bytes(shape)
+    }
+
+    fn vector(&self, values: &[f32]) -> Result<Vector> {
+        let bytes = AlignedBytes::zeroed(size_of_val(values), "a parameter vector")?;
+        // SAFETY: the buffer was just allocated with the values' size.
+        unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), bytes.as_ptr().cast(), values.len()) }
+        Ok(Vector { values: bytes, n: values.len() })
+    }
+
+    fn rows(&self, capacity: usize, n: usize, usage: RowsUse) -> Result<Rows> {
+        Rows::new(capacity, n, usage)
+    }
+
+    fn rows_bytes(capacity: usize, n: usize, usage: RowsUse) -> u64 {
+        Rows::bytes(capacity, n, usage)
+    }
+
+    fn read_row<'a>(&self, rows: &'a Rows, row: usize) -> &'a [f32] {
+        rows.row(row)
+    }
+
+    fn pages(&self, n_layers: usize, heads: Heads) -> Pages {
+        Pages::new(n_layers, heads)
+    }
+
+    fn grow_pages(&self, pages: &mut Pages) -> Result<()> {
+        pages.grow()
+    }
+
+    fn copy_page(&self, pages: &mut Pages, from: u32, to: u32) {
+        pages.copy(from, to);
+    }
+
+    fn page_bytes(n_layers: usize, heads: Heads) -> u64 {
+        Pages::page_bytes(n_layers, heads) as u64
+    }
+
+    fn attention_scratch(&self, heads: Heads, n_ctx: usize) -> Result<AttentionScratch> {
+        AttentionScratch::new(heads, n_ctx, self.team.n_threads())
+    }
+
+    fn attention_scratch_bytes(heads: Heads, n_ctx: usize, n_workers: usize) -> u64 {
+        AttentionScratch::bytes(heads, n_ctx, n_workers)
+    }
+
+    fn run(&self, stop: &(dyn Fn() -> bool + Sync), pass: impl Fn(&CpuOps<'_>) + Sync) -> Result<()> {
+        let stopped = AtomicBool::new(false);
+        self.team.run(|worker| pass(&CpuOps { cpu: self, worker, stop, stopped: &stopped }))
+    }
+}

@@ -1,0 +1,265 @@
+//! Attention on the CPU: who computes which rows, heads and splits.
+//!
+//! ```text
+//! few rows (generation):  task = (run, key head, split of 256 positions) -> states;  barrier;  merge per row and head
+//! many rows (prompt):     task = (run, key head, tile of rows): all its splits in order, then the merge
+//! ```
+//!
+//! A state is what one split contributes to one row and head: the largest score, the sum of weights, the weighted values.
+//! Splits lie at fixed positions and are merged in order, so the result does not depend on which way was taken.
+
+use super::Cpu;
+use super::bindings as c;
+use super::memory::AlignedBytes;
+use super::ops::CpuOps;
+use super::pages::PAGE_LEN;
+use super::rows::Rows;
+use crate::backend::{Attention, Heads, Run};
+use crate::error::{Result, bail};
+
+/// Positions of a split.
+const SPLIT_LEN: usize = c::ORIBI_SPLIT_LEN as usize;
+/// Up to so many rows, splits are tasks of their own.
+const FEW_ROWS: usize = 4;
+/// Rows of a tile at most, when a run is long.
+const TILE_ROWS: usize = 32;
+/// Scratch of a worker for a tile's states, unless one row already needs more.
+const TILE_BYTES: usize = 1 << 20;
+
+/// Scratch of attention: states.
+pub struct AttentionScratch {
+    /// `FEW_ROWS` rows: `[split][row][head][state_len]`, all workers.
+    few: AlignedBytes,
+    /// Per worker one tile: `[split][row][head of the group][state_len]`.
+    tiles: Vec<AlignedBytes>,
+}
+
+/// The sizes of [`AttentionScratch`].
+struct Layout {
+    few_bytes: usize,
+    tile_bytes: usize,
+}
+
+impl Layout {
+    fn new(heads: Heads, n_ctx: usize) -> Option<Layout> {
+        let head_bytes = state_len(heads) * size_of::<f32>();
+        // One more split than whole ones: a window may begin inside a split.
+        let row_bytes =
+            n_ctx.div_ceil(SPLIT_LEN).checked_add(1)?.checked_mul(heads.n_heads)?.checked_mul(head_bytes)?;
+        let tile_row_bytes = row_bytes / heads.n_kv_heads;
+        Some(Layout { few_bytes: row_bytes.checked_mul(FEW_ROWS)?, tile_bytes: tile_row_bytes.max(TILE_BYTES) })
+    }
+}
+
+impl AttentionScratch {
+    pub(super) fn new(heads: Heads, n_ctx: usize, n_workers: usize) -> Result<AttentionScratch> {
+        let Some(layout) = Layout::new(heads, n_ctx) else {
+            bail!(OutOfMemory, "attention over {n_ctx} positions exceeds the address space");
+        };
+        let what = "the session's attention scratch";
+        let tiles = (0..n_workers).map(|_| AlignedBytes::zeroed(layout.tile_bytes, what)).collect::<Result<_>>()?;
+        Ok(AttentionScratch { few: AlignedBytes::zeroed(layout.few_bytes, what)?, tiles })
+    }
+
+    pub(super) fn bytes(heads: Heads, n_ctx: usize, n_workers: usize) -> u64 {
+        Layout::new(heads, n_ctx).map_or(u64::MAX, |l| l.few_bytes as u64 + (n_workers * l.tile_bytes) as u64)
+    }
+}
+
+/// Floats of a state.
+fn state_len(heads: Heads) -> usize {
+    c::ORIBI_STATE_HEADER as usize + heads.head_dim.next_multiple_of(16)
+}
+
+/// One attention operation as a worker sees it.
+struct Job<'a> {
+    ops: &'a CpuOps<'a>,
+    qkv: &'a Rows,
+    attention: &'a Attention<'a, Cpu>,
+    out: &'a Rows,
+}
+
+/// Rows of a run that are computed together.
+#[derive(Clone, Copy)]
+struct Tile<'a> {
+    run: &'a Run,
+    first: usize,
+    n_rows: usize,
+}
+
+impl Tile<'_> {
+    fn first_position(&self) -> usize {
+        self.run.first_position + self.first
+    }
+
+    fn first_row(&self) -> usize {
+        self.run.first_row + self.first
+    }
+
+    /// The splits that its rows see something of.
+    fn splits(&self, window: Option<usize>) -> std::ops::Range<usize> {
+        let first_seen = window.map_or(0, |window| (self.first_position() + 1).saturating_sub(window));
+        first_seen / SPLIT_LEN..(self.first_position() + self.n_rows).div_ceil(SPLIT_LEN)
+    }
+}
+
+/// States of a tile: where they are and how far apart.
+#[derive(Clone, Copy)]
+struct States {
+    start: *mut f32,
+    split_stride: usize,
+    row_stride: usize,
+}
+
+pub(super) fn attend(ops: &CpuOps<'_>, runs: &[Run], qkv: &Rows, attention: &Attention<'_, Cpu>, out: &Rows) {
+    let job = Job { ops, qkv, attention, out };
+    let n_rows: usize = runs.iter().map(|run| run.n_rows).sum();
+    if n_rows <= FEW_ROWS {
+        job.few_rows(runs);
+    } else {
+        job.many_rows(runs);
+    }
+    ops.worker.barrier();
+    ops.quantize_share(n_rows, out);
+    ops.worker.barrier();
+}
+
+impl Job<'_> {
+    /// Splits are tasks; the merges follow a barrier.
+    fn few_rows(&self, runs: &[Run]) {
+        let heads = self.attention.heads;
+        let group = heads.n_heads / heads.n_kv_heads;
+        let (id, n_workers) = (self.ops.worker.id(), self.ops.worker.n_workers());
+        let row_stride = heads.n_heads * state_len(heads);
+        let split_stride = FEW_ROWS * row_stride;
+        let states_of = |row: usize, head: usize| States {
+            start: self
+                .attention
+                .scratch
+                .few
+                .as_ptr()
+                .cast::<f32>()
+                .wrapping_add(row * row_stride + head * state_len(heads)),
+            split_stride,
+            row_stride,
+        };
+        let mut task = 0;
+        for run in runs {
+            let tile = Tile { run, first: 0, n_rows: run.n_rows };
+            for kv_head in 0..heads.n_kv_heads {
+                for (i, split) in tile.splits(self.attention.window).enumerate() {
+                    if task % n_workers == id {
+                        let mut states = states_of(run.first_row, kv_head * group);
+                        states.start = states.start.wrapping_add(i * split_stride);
+                        self.split(tile, kv_head, split, states);
+                    }
+                    task += 1;
+                }
+            }
+        }
+        self.ops.worker.barrier();
+        let mut task = 0;
+        for run in runs {
+            let n_splits = Tile { run, first: 0, n_rows: run.n_rows }.splits(self.attention.window).len();
+            for row in run.first_row..run.first_row + run.n_rows {
+                for head in 0..heads.n_heads {
+                    if task % n_workers == id {
+                        self.merge(states_of(row, head), n_splits, row, head);
+                    }
+                    task += 1;
+                }
+            }
+        }
+    }
+
+    /// Tiles of rows are tasks, each with its own merges.
+    fn many_rows(&self, runs: &[Run]) {
+        let heads = self.attention.heads;
+        let group = heads.n_heads / heads.n_kv_heads;
+        let (id, n_workers) = (self.ops.worker.id(), self.ops.worker.n_workers());
+        let scratch = &self.attention.scratch.tiles[id];
+        let mut task = 0;
+        for run in runs {
+            let last = Tile { run, first: run.n_rows - 1, n_rows: 1 };
+            let n_splits = last.splits(self.attention.window).len() + 1;
+            let row_bytes = n_splits * group * state_len(heads) * size_of::<f32>();
+            let tile_rows = (scratch.len() / row_bytes).clamp(1, TILE_ROWS);
+            for first in (0..run.n_rows).step_by(tile_rows) {
+                let tile = Tile { run, first, n_rows: tile_rows.min(run.n_rows - first) };
+                for kv_head in 0..heads.n_kv_heads {
+                    if task % n_workers == id {
+                        let row_stride = group * state_len(heads);
+                        let start = scratch.as_ptr().cast();
+                        self.tile(tile, kv_head, States { start, split_stride: tile.n_rows * row_stride, row_stride });
+                    }
+                    task += 1;
+                }
+            }
+        }
+    }
+
+    fn tile(&self, tile: Tile<'_>, kv_head: usize, states: States) {
+        let heads = self.attention.heads;
+        let group = heads.n_heads / heads.n_kv_heads;
+        let splits = tile.splits(self.attention.window);
+        for (i, split) in splits.clone().enumerate() {
+            let start = states.start.wrapping_add(i * states.split_stride);
+            self.split(tile, kv_head, split, States { start, ..states });
+        }
+        for row in 0..tile.n_rows {
+            for head in 0..group {
+                let start = states.start.wrapping_add(row * states.row_stride + head * state_len(heads));
+                self.merge(States { start, ..states }, splits.len(), tile.first_row() + row, kv_head * group + head);
+            }
+        }
+    }
+
+    /// The states of a tile's rows and one key head's queries over one split.
+    fn split(&self, tile: Tile<'_>, kv_head: usize, split: usize, states: States) {
+        let Attention { heads, scale, window, pages, layer, .. } = *self.attention;
+        let group = heads.n_heads / heads.n_kv_heads;
+        let begin = split * SPLIT_LEN;
+        let end = (begin + SPLIT_LEN).min(tile.first_position() + tile.n_rows);
+        let mut tiles = [(std::ptr::null(), std::ptr::null()); SPLIT_LEN / PAGE_LEN];
+        for (slot, &page) in tiles.iter_mut().zip(&tile.run.pages[begin / PAGE_LEN..end.div_ceil(PAGE_LEN)]) {
+            let (keys, values) = pages.tiles(page, layer, kv_head);
+            *slot = (keys.cast_const(), values.cast_const());
+        }
+        // The kernel indexes by position / PAGE_LEN, and reads the entries of the split alone.
+        let (keys, values) = (tiles.map(|t| t.0), tiles.map(|t| t.1));
+        let before = begin / PAGE_LEN;
+        let args = c::oribi_attention_args {
+            q: self.qkv.at(tile.first_row(), kv_head * group * heads.head_dim),
+            q_stride: self.qkv.stride(),
+            n_rows: tile.n_rows as u32,
+            n_heads: group as u32,
+            head_dim: heads.head_dim as u32,
+            first_position: tile.first_position() as u32,
+            window: window.unwrap_or(0) as u32,
+            split_begin: begin as u32,
+            split_end: end as u32,
+            key_pages: keys.as_ptr().wrapping_sub(before),
+            value_pages: values.as_ptr().wrapping_sub(before),
+            scale,
+            softcap: 0.0,
+            states: states.start,
+            state_row_stride: states.row_stride,
+        };
+        // SAFETY: the pages hold all positions below `end` (the session grew the sequence before the pass, `project` stored them before
+        // a barrier); the states lie within the scratch by its layout and are this worker's alone until the next barrier.
+        unsafe { self.ops.cpu.bound.attention.run(&args) }
+    }
+
+    fn merge(&self, states: States, n_splits: usize, row: usize, head: usize) {
+        let heads = self.attention.heads;
+        let args = c::oribi_attention_merge_args {
+            states: states.start,
+            state_stride: states.split_stride,
+            n_splits: n_splits as u32,
+            head_dim: heads.head_dim as u32,
+            y: self.out.at(row, head * heads.head_dim),
+        };
+        // SAFETY: the states were written by `split`; this row's head is this worker's alone until the next barrier.
+        unsafe { self.ops.cpu.bound.merge.run(&args) }
+    }
+}

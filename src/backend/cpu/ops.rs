@@ -1,0 +1,320 @@
+//! The operations of a forward pass on the CPU: each does one worker's share and ends at a barrier.
+//!
+//! How work is shared never changes a result: a share is a set of whole rows, panels or heads, and each of those is
+//! computed the same way wherever it lands.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::attend;
+use super::bindings as c;
+use super::kernels::{Acts, Kernel};
+use super::pages::PAGE_LEN;
+use super::rows::Rows;
+use super::team::Worker;
+use super::tensor::{Matrix, PANEL_ROWS};
+use super::{Cpu, Vector};
+use crate::backend::{Attention, Delta, Gate, Norm, Ops, Projection, Rotation, RowSet, Run};
+
+/// Panels that a worker takes at once: the kernels keep two in flight, and 32 outputs are one group of activations.
+const PANELS_PER_UNIT: usize = 2;
+
+/// One worker's hand in a pass.
+pub struct CpuOps<'a> {
+    pub(super) cpu: &'a Cpu,
+    pub(super) worker: &'a Worker<'a>,
+    pub(super) stop: &'a (dyn Fn() -> bool + Sync),
+    pub(super) stopped: &'a AtomicBool,
+}
+
+impl CpuOps<'_> {
+    /// Quantize the activations of this worker's share of the first `n` rows, where the rows have any.
+    pub(super) fn quantize_share(&self, n: usize, rows: &Rows) {
+        self.quantize(self.worker.share(n, 1), rows);
+    }
+
+    fn quantize(&self, range: Range<usize>, rows: &Rows) {
+        if range.is_empty() {
+            return;
+        }
+        let Some((acts, acts_stride)) = rows.acts(range.start) else { return };
+        let args = c::oribi_quantize_acts_args {
+            x: rows.at(range.start, 0),
+            x_stride: rows.stride(),
+            n_rows: range.len() as u32,
+            k: rows.n() as u32,
+            acts,
+            acts_stride,
+        };
+        // SAFETY: rows and activations of `range` lie within the buffers (`at`, `acts` check the start, the callers' ranges are
+        // within the capacity), and are this worker's alone until the next barrier.
+        unsafe { self.cpu.bound.quantize.run(&args) }
+    }
+
+    /// One matrix product on a range of panels, results from column `column` on.
+    fn product(&self, n: usize, input: &Rows, weights: &Matrix, panels: Range<usize>, out: &Rows, column: usize) {
+        debug_assert_eq!(input.n(), weights.k());
+        let kernel = weights.matmul();
+        let (acts, acts_stride) = match kernel.acts() {
+            Acts::F32 => (input.at(0, 0).cast_const().cast(), input.stride() * size_of::<f32>()),
+            _ => input
+                .acts(0)
+                .map(|(acts, stride)| (acts.cast_const(), stride))
+                .expect("a product input has activations"),
+        };
+        let args = c::oribi_matmul_args {
+            panels: weights.panel(panels.start),
+            n_panels: panels.len() as u32,
+            k: weights.k() as u32,
+            acts,
+            acts_stride,
+            n_rows: n as u32,
+            y: out.at(0, column + panels.start * PANEL_ROWS),
+            y_stride: out.stride(),
+        };
+        // SAFETY: the panels lie within the matrix; the input has `n` rows of k activations in this kernel's layout (checked when
+        // the matrix was packed); the output columns of these panels are this worker's alone until the next barrier.
+        unsafe { kernel.run(&args) }
+    }
+
+    fn map(&self, kernel: Kernel, x: *const f32, other: *const f32, n: usize, factor: f32, y: *mut f32) {
+        // SAFETY: callers pass rows of at least `n` floats that are this worker's alone until the next barrier.
+        unsafe { kernel.run(&c::oribi_map_args { x, other, n: n as u32, factor, y }) }
+    }
+
+    /// `y = rms_norm(x)` for `n_rows` rows of `n` floats, `stride` apart in both.
+    fn rms_norm(&self, x: *const f32, weight: &Vector, shape: NormShape, eps: f32, y: *mut f32) {
+        assert_eq!(weight.len(), shape.n, "length of a norm");
+        let args = c::oribi_rms_norm_args {
+            x,
+            x_stride: shape.stride,
+            weight: weight.as_ptr(),
+            n_rows: shape.n_rows as u32,
+            n: shape.n as u32,
+            eps,
+            y,
+            y_stride: shape.stride,
+        };
+        // SAFETY: callers pass rows that are this worker's alone until the next barrier; the weight has `n` floats.
+        unsafe { self.cpu.bound.rms_norm.run(&args) }
+    }
+
+    /// Bias, norm and rotation of heads of one row, `heads` counted over queries, then keys; stores keys and values.
+    fn project_row(&self, row: RowAt, heads: Range<usize>, job: &ProjectJob<'_>) {
+        let Projection { heads: shape, biases, norms, eps, rotation } = job.projection;
+        let dim = shape.head_dim;
+        let (n_heads, n_kv_heads) = (shape.n_heads, shape.n_kv_heads);
+        let key_column = (n_heads * dim).next_multiple_of(PANEL_ROWS);
+        let value_column = key_column + (n_kv_heads * dim).next_multiple_of(PANEL_ROWS);
+        let queries = heads.start.min(n_heads)..heads.end.min(n_heads);
+        let keys = heads.start.max(n_heads) - n_heads..heads.end.max(n_heads) - n_heads;
+        for (kind, range, column) in [(0, &queries, 0), (1, &keys, key_column)] {
+            if range.is_empty() {
+                continue;
+            }
+            let x = job.qkv.at(row.row, column + range.start * dim);
+            if let Some(bias) = biases[kind] {
+                self.map(self.cpu.bound.add, x, bias.at(range.start * dim), range.len() * dim, 0.0, x);
+            }
+            if let Some(norms) = norms {
+                let shape = NormShape { n_rows: range.len(), n: dim, stride: dim };
+                self.rms_norm(x, norms[kind], shape, *eps, x);
+            }
+            let args = c::oribi_rope_args {
+                x,
+                n_heads: range.len() as u32,
+                head_dim: dim as u32,
+                n_rot: 2 * rotation.0.frequencies.len() as u32,
+                cos_sin: rotation.1.at(row.row, 0),
+                half_split: u32::from(rotation.0.half_split),
+            };
+            // SAFETY: these heads of this row are this worker's alone until the next barrier; the table has the row's cosines and
+            // sines.
+            unsafe { self.cpu.bound.rope.run(&args) }
+        }
+        for head in keys {
+            let value = job.qkv.at(row.row, value_column + head * dim);
+            if let Some(bias) = biases[2] {
+                self.map(self.cpu.bound.add, value, bias.at(head * dim), dim, 0.0, value);
+            }
+            let (key_page, value_page) = job.pages.tiles(row.page, job.layer, head);
+            let args = c::oribi_kv_store_args {
+                key: job.qkv.at(row.row, key_column + head * dim),
+                value,
+                head_dim: dim as u32,
+                slot: row.slot as u32,
+                key_page,
+                value_page,
+            };
+            // SAFETY: the page holds this layer's tiles; this head and slot are written by this worker alone, since a position of a
+            // sequence is in a batch once and pages that are written belong to one sequence.
+            unsafe { self.cpu.bound.kv_store.run(&args) }
+        }
+    }
+}
+
+/// Rows for a norm.
+struct NormShape {
+    n_rows: usize,
+    n: usize,
+    stride: usize,
+}
+
+/// A row of a batch with its place in the pages.
+#[derive(Clone, Copy)]
+struct RowAt {
+    row: usize,
+    page: u32,
+    slot: usize,
+}
+
+/// What `project_row` needs beside the row.
+struct ProjectJob<'a> {
+    qkv: &'a Rows,
+    projection: &'a Projection<'a, Cpu>,
+    pages: &'a super::pages::Pages,
+    layer: usize,
+}
+
+impl Ops<Cpu> for CpuOps<'_> {
+    fn stopped(&self) -> bool {
+        if self.worker.id() == 0 && (self.stop)() {
+            self.stopped.store(true, Ordering::Relaxed);
+        }
+        // Between this barrier and worker 0's next store lie the other barriers of the layer, so all read the same.
+        self.worker.barrier();
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    fn embed(&self, table: &Matrix, tokens: &[u32], scale: f32, x: &Rows) {
+        debug_assert_eq!(table.k(), x.n());
+        for i in self.worker.share(tokens.len(), 1) {
+            let row = x.at(i, 0);
+            // SAFETY: the row has room for `k` values and is this worker's alone until the barrier.
+            unsafe { table.unpack_row(tokens[i] as usize, row) }
+            if scale != 1.0 {
+                self.map(self.cpu.bound.scale, row, std::ptr::null(), x.n(), scale, row);
+            }
+        }
+        self.worker.barrier();
+    }
+
+    fn rope_table(&self, rotation: &Rotation, positions: &[u32], table: &Rows) {
+        let n = rotation.frequencies.len();
+        assert_eq!(table.n(), 2 * n, "row of a rotation table");
+        for i in self.worker.share(positions.len(), 1) {
+            // SAFETY: the row has 2n floats and is this worker's alone until the barrier.
+            let row = unsafe { std::slice::from_raw_parts_mut(table.at(i, 0), 2 * n) };
+            let (cosines, sines) = row.split_at_mut(n);
+            for (pair, frequency) in rotation.frequencies.iter().enumerate() {
+                let (sine, cosine) = libm::sincos(f64::from(positions[i]) * frequency);
+                cosines[pair] = cosine as f32;
+                sines[pair] = sine as f32;
+            }
+        }
+        self.worker.barrier();
+    }
+
+    fn add_norm(&self, rows: RowSet<'_>, x: &Rows, delta: Option<Delta<'_, Cpu>>, norm: Norm<'_, Cpu>, out: &Rows) {
+        let shape = || NormShape { n_rows: 1, n: x.n(), stride: x.stride() };
+        let mine = self.worker.share(rows.len(), 1);
+        for i in mine.clone() {
+            let row = x.at(rows.at(i), 0);
+            if let Some(delta) = &delta {
+                let d = delta.rows.at(rows.at(i), 0);
+                if let Some(weight) = delta.norm {
+                    self.rms_norm(d, weight, shape(), norm.eps, d);
+                }
+                self.map(self.cpu.bound.add, row, d, x.n(), 0.0, row);
+            }
+            self.rms_norm(row, norm.weight, shape(), norm.eps, out.at(norm.first_out + i, 0));
+        }
+        self.quantize(norm.first_out + mine.start..norm.first_out + mine.end, out);
+        self.worker.barrier();
+    }
+
+    fn linear(&self, n: usize, input: &Rows, weights: &[&Matrix], out: &Rows) {
+        let n_panels = weights.iter().map(|w| w.n_panels()).sum();
+        let mine = self.worker.share(n_panels, PANELS_PER_UNIT);
+        let mut first = 0;
+        for weights in weights {
+            let range = mine.start.max(first)..mine.end.min(first + weights.n_panels());
+            if !range.is_empty() {
+                self.product(n, input, weights, range.start - first..range.end - first, out, first * PANEL_ROWS);
+            }
+            first += weights.n_panels();
+        }
+        self.worker.barrier();
+    }
+
+    fn project(
+        &self,
+        runs: &[Run],
+        qkv: &Rows,
+        projection: &Projection<'_, Cpu>,
+        pages: &super::pages::Pages,
+        layer: usize,
+    ) {
+        let job = ProjectJob { qkv, projection, pages, layer };
+        let per_row = projection.heads.n_heads + projection.heads.n_kv_heads;
+        let n_rows: usize = runs.iter().map(|run| run.n_rows).sum();
+        let mine = self.worker.share(n_rows * per_row, 1);
+        let mut first = 0;
+        for run in runs {
+            for i in 0..run.n_rows {
+                let heads = mine.start.max(first)..mine.end.min(first + per_row);
+                if !heads.is_empty() {
+                    let position = run.first_position + i;
+                    let (page, slot) = (run.pages[position / PAGE_LEN], position % PAGE_LEN);
+                    let row = RowAt { row: run.first_row + i, page, slot };
+                    self.project_row(row, heads.start - first..heads.end - first, &job);
+                }
+                first += per_row;
+            }
+        }
+        self.worker.barrier();
+    }
+
+    fn attend(&self, runs: &[Run], qkv: &Rows, attention: &Attention<'_, Cpu>, out: &Rows) {
+        attend::attend(self, runs, qkv, attention, out);
+    }
+
+    fn gated(&self, n: usize, input: &Rows, weights: [&Matrix; 2], gate: Gate, scratch: &Rows, out: &Rows) {
+        let [wg, wu] = weights;
+        let up_column = wg.n_panels() * PANEL_ROWS;
+        let panels = self.worker.share(wg.n_panels(), PANELS_PER_UNIT);
+        if !panels.is_empty() {
+            self.product(n, input, wg, panels.clone(), scratch, 0);
+            self.product(n, input, wu, panels.clone(), scratch, up_column);
+            let columns = panels.start * PANEL_ROWS..(panels.end * PANEL_ROWS).min(out.n());
+            for row in 0..n {
+                let args = c::oribi_glu_args {
+                    gate: scratch.at(row, columns.start),
+                    up: scratch.at(row, up_column + columns.start),
+                    n: columns.len() as u32,
+                    activation: match gate {
+                        Gate::Silu => c::ORIBI_SILU,
+                        Gate::GeluTanh => c::ORIBI_GELU_TANH,
+                    },
+                    y: out.at(row, columns.start),
+                };
+                // SAFETY: these columns of every row are this worker's alone until the barrier.
+                unsafe { self.cpu.bound.glu.run(&args) }
+            }
+        }
+        self.worker.barrier();
+        self.quantize_share(n, out);
+        self.worker.barrier();
+    }
+
+    fn softcap(&self, n: usize, cap: f32, x: &Rows) {
+        let columns = self.worker.share(x.n(), 16);
+        for row in 0..n {
+            if !columns.is_empty() {
+                let at = x.at(row, columns.start);
+                self.map(self.cpu.bound.softcap, at, std::ptr::null(), columns.len(), cap, at);
+            }
+        }
+        self.worker.barrier();
+    }
+}

@@ -1,0 +1,97 @@
+//! Scratch rows: float32 values and, where they feed matrix products, their 16-bit activations.
+
+use super::kernels::Acts;
+use super::memory::{ALIGN, AlignedBytes};
+use crate::backend::RowsUse;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Rows whose distance is a multiple of this fall into the same cache sets.
+const PAGE_BYTES: usize = 4096;
+
+/// `(capacity, n)` float32 rows. Workers write disjoint parts through raw pointers between barriers.
+pub struct Rows {
+    values: AlignedBytes,
+    /// Floats from row to row.
+    stride: usize,
+    acts: Option<AlignedBytes>,
+    /// Bytes from row to row of `acts`.
+    acts_stride: usize,
+    capacity: usize,
+    n: usize,
+}
+
+/// The sizes of [`Rows`].
+struct Layout {
+    stride_bytes: usize,
+    acts_stride: usize,
+}
+
+impl Layout {
+    fn new(n: usize, usage: RowsUse) -> Layout {
+        // Products write whole panels of 16 columns.
+        let stride_bytes = spread(n.next_multiple_of(16) * size_of::<f32>());
+        // All quantized layouts take the same room. Only whole groups of 32 can be quantized; other lengths occur with float weights alone.
+        let quantized = usage == RowsUse::ProductInput && n.is_multiple_of(32);
+        Layout { stride_bytes, acts_stride: if quantized { spread(Acts::I16.row_bytes(n)) } else { 0 } }
+    }
+}
+
+/// A stride of whole cache lines that does not put all rows into the same cache sets.
+fn spread(n_bytes: usize) -> usize {
+    let stride = n_bytes.next_multiple_of(ALIGN);
+    if stride.is_multiple_of(PAGE_BYTES) { stride + ALIGN } else { stride }
+}
+
+impl Rows {
+    pub(super) fn new(capacity: usize, n: usize, usage: RowsUse) -> Result<Rows> {
+        let layout = Layout::new(n, usage);
+        let allocate = |stride: usize| match capacity.checked_mul(stride) {
+            Some(len) => AlignedBytes::zeroed(len, "the session's scratch rows"),
+            None => {
+                Err(Error::new(ErrorKind::OutOfMemory, format!("{capacity} scratch rows exceed the address space")))
+            }
+        };
+        Ok(Rows {
+            values: allocate(layout.stride_bytes)?,
+            stride: layout.stride_bytes / size_of::<f32>(),
+            acts: (layout.acts_stride > 0).then(|| allocate(layout.acts_stride)).transpose()?,
+            acts_stride: layout.acts_stride,
+            capacity,
+            n,
+        })
+    }
+
+    pub(super) fn bytes(capacity: usize, n: usize, usage: RowsUse) -> u64 {
+        let layout = Layout::new(n, usage);
+        capacity as u64 * (layout.stride_bytes + layout.acts_stride) as u64
+    }
+
+    /// Values of a row.
+    pub(super) fn n(&self) -> usize {
+        self.n
+    }
+
+    /// Floats from row to row.
+    pub(super) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// The values of a row, from column `column` on.
+    pub(super) fn at(&self, row: usize, column: usize) -> *mut f32 {
+        assert!(row < self.capacity && column < self.stride, "row {row}, column {column} of scratch rows");
+        self.values.as_ptr().cast::<f32>().wrapping_add(row * self.stride + column)
+    }
+
+    /// The activations of a row, and the bytes from row to row; `None` where there are none.
+    pub(super) fn acts(&self, row: usize) -> Option<(*mut u8, usize)> {
+        assert!(row < self.capacity, "row {row} of scratch rows");
+        self.acts.as_ref().map(|acts| (acts.as_ptr().wrapping_add(row * self.acts_stride), self.acts_stride))
+    }
+
+    /// The values of a row.
+    pub(super) fn row(&self, row: usize) -> &[f32] {
+        // SAFETY: `at` checks the row; a row holds `stride >= n` floats, initialised with zeros; no pass is running, since
+        // passes have exclusive use of the rows.
+        unsafe { std::slice::from_raw_parts(self.at(row, 0), self.n) }
+    }
+}

@@ -1,0 +1,481 @@
+//! The thread team: a fixed set of workers that run one closure together and meet at barriers.
+//!
+//! ```text
+//! run(job):  publish job, bump epoch, wake workers      worker i:  wait for a new epoch
+//!            run job as worker 0                                   run job as worker i
+//!            wait until every worker is done                       mark done
+//! ```
+//!
+//! A forward pass is one `run`: its operations are separated by [`Worker::barrier`], about eight a layer, so what counts is
+//! the latency of a barrier (0.2 microseconds while everybody spins) and of starting a run.
+//!
+//! 1. A rayon pool hosts the workers: each of its threads runs one worker loop until the team is dropped. The caller is
+//!    worker 0, so a team of one thread has no pool at all.
+//! 2. A wait spins, then yields, then sleeps on a condition variable; an idle team costs nothing after about a
+//!    millisecond. Spinning is cut short where there are more workers than CPUs.
+//! 3. Arrival is a store to the worker's own cache line, and a look at the number of sleepers; nobody shares a counter.
+//! 4. Runs are serialised by a lock, so sessions on several threads may share a team; a run inside a run is a defect and
+//!    is refused instead of deadlocking.
+//! 5. A panic in one worker ends the run of all: barriers watch a flag. `run` reports it as an error and the team stays
+//!    usable.
+//!
+//! Accepted: one run at a time per team. Sessions that must run side by side get their own.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::error::{Error, ErrorKind, Result, bail};
+
+/// Most workers a team may have; a guard against nonsense, far above any machine.
+const MAX_THREADS: usize = 1024;
+/// Looks at a flag before the first yield: some tens of microseconds.
+const SPINS: u32 = 20_000;
+/// Yields before sleeping.
+const YIELDS: u32 = 200;
+
+/// A value alone on its cache line (two lines: the prefetcher fetches pairs).
+#[repr(align(128))]
+struct Padded<T>(T);
+
+/// A borrowed job with its lifetime erased; it lives in `Shared::job` only while `run` waits for all workers.
+#[derive(Clone, Copy)]
+struct Job(*const (dyn Fn(&Worker<'_>) + Sync));
+
+// SAFETY: the closure behind the pointer is `Sync`, and `run` keeps it alive until every worker has finished with it.
+unsafe impl Send for Job {}
+
+/// What the workers share.
+struct Shared {
+    n_threads: usize,
+    spins: u32,
+    /// Bumped by each `run`, and by the drop of the team.
+    epoch: Padded<AtomicU32>,
+    job: Mutex<Option<Job>>,
+    shutdown: AtomicBool,
+    /// Epoch that worker i has finished.
+    done: Vec<Padded<AtomicU32>>,
+    /// Barriers that worker i has reached in this run.
+    arrived: Vec<Padded<AtomicU32>>,
+    /// Set by the first worker that panics in a run.
+    aborted: AtomicBool,
+    panic: Mutex<Option<String>>,
+    sleepers: AtomicUsize,
+    bed: Mutex<()>,
+    alarm: Condvar,
+}
+
+/// A team of threads. See the module's text.
+pub struct Team {
+    shared: Arc<Shared>,
+    /// Serialises runs.
+    turn: Mutex<()>,
+    _pool: Option<rayon::ThreadPool>,
+}
+
+/// One worker's view of a run.
+pub struct Worker<'a> {
+    shared: &'a Shared,
+    /// 0 for the caller.
+    id: usize,
+    barriers: Cell<u32>,
+}
+
+/// The payload of the panic that leaves a barrier after another worker panicked.
+struct Aborted;
+
+thread_local! {
+    static IN_RUN: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Team {
+    /// A team of `n_threads` workers, the caller of [`Team::run`] among them.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a count outside 1..=1024, `Device` where the threads cannot be started.
+    pub fn new(n_threads: usize) -> Result<Team> {
+        if n_threads == 0 || n_threads > MAX_THREADS {
+            bail!(InvalidArgument, "thread count {n_threads} is outside 1..={MAX_THREADS}");
+        }
+        let n_cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let flags = || (0..n_threads).map(|_| Padded(AtomicU32::new(0))).collect();
+        let shared = Arc::new(Shared {
+            n_threads,
+            // A waiter that spins while the one it waits for has no CPU only delays it.
+            spins: if n_threads > n_cpus { SPINS / 100 } else { SPINS },
+            epoch: Padded(AtomicU32::new(0)),
+            job: Mutex::new(None),
+            shutdown: AtomicBool::new(false),
+            done: flags(),
+            arrived: flags(),
+            aborted: AtomicBool::new(false),
+            panic: Mutex::new(None),
+            sleepers: AtomicUsize::new(0),
+            bed: Mutex::new(()),
+            alarm: Condvar::new(),
+        });
+        let pool = (n_threads > 1).then(|| start_workers(&shared)).transpose()?;
+        Ok(Team { shared, turn: Mutex::new(()), _pool: pool })
+    }
+
+    /// Workers of the team.
+    pub fn n_threads(&self) -> usize {
+        self.shared.n_threads
+    }
+
+    /// Run `job` on every worker at once and wait for all. Calls from several threads take turns.
+    ///
+    /// # Errors
+    /// `Internal` when a worker panicked, with its message; or when called from inside a run of any team.
+    pub fn run(&self, job: impl Fn(&Worker<'_>) + Sync) -> Result<()> {
+        if IN_RUN.get() {
+            bail!(Internal, "a thread team's run was started inside another run");
+        }
+        let _turn = lock(&self.turn);
+        let s = &*self.shared;
+        for flag in &s.arrived {
+            flag.0.store(0, Ordering::Relaxed);
+        }
+        s.aborted.store(false, Ordering::Relaxed);
+        let epoch = s.epoch.0.load(Ordering::Relaxed).wrapping_add(1);
+        if s.n_threads > 1 {
+            let job: &(dyn Fn(&Worker<'_>) + Sync) = &job;
+            // SAFETY: only the lifetime is erased. The job is taken back out below, after every worker has marked this epoch as
+            // done; a worker touches the pointer only between seeing the epoch and marking it.
+            let erased = unsafe {
+                std::mem::transmute::<
+                    *const (dyn Fn(&Worker<'_>) + Sync + '_),
+                    *const (dyn Fn(&Worker<'_>) + Sync + 'static),
+                >(job)
+            };
+            *lock(&s.job) = Some(Job(erased));
+            s.epoch.0.store(epoch, Ordering::Release);
+            s.wake();
+        }
+        s.work(0, &job);
+        for flag in &s.done[1..] {
+            s.wait_until(|| flag.0.load(Ordering::Acquire) == epoch);
+        }
+        *lock(&s.job) = None;
+        if s.aborted.load(Ordering::Relaxed) {
+            let text = lock(&s.panic).take().unwrap_or_default();
+            bail!(Internal, "a worker thread panicked: {text}");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Team {
+    fn drop(&mut self) {
+        self.shared.shutdown.store(true, Ordering::Relaxed);
+        self.shared.epoch.0.fetch_add(1, Ordering::Release);
+        self.shared.wake();
+    }
+}
+
+/// A pool whose every thread runs one worker loop.
+fn start_workers(shared: &Arc<Shared>) -> Result<rayon::ThreadPool> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(shared.n_threads - 1)
+        .thread_name(|i| format!("oribi-{}", i + 1))
+        .build()
+        .map_err(|e| {
+            Error::new(ErrorKind::Device, format!("could not start {} worker threads: {e}", shared.n_threads - 1))
+        })?;
+    let shared = Arc::clone(shared);
+    pool.spawn_broadcast(move |context| shared.worker_loop(context.index() + 1));
+    Ok(pool)
+}
+
+impl Shared {
+    fn worker_loop(&self, id: usize) {
+        let mut seen = 0;
+        loop {
+            self.wait_until(|| self.epoch.0.load(Ordering::Acquire) != seen);
+            seen = self.epoch.0.load(Ordering::Acquire);
+            if self.shutdown.load(Ordering::Relaxed) {
+                return;
+            }
+            let job = *lock(&self.job);
+            if let Some(Job(job)) = job {
+                // SAFETY: `run` published this job with the epoch just seen and keeps it alive until `done` says so below.
+                self.work(id, unsafe { &*job });
+            }
+            self.done[id].0.store(seen, Ordering::Release);
+            self.wake();
+        }
+    }
+
+    /// Run `job` as worker `id`; a panic becomes the run's error.
+    fn work(&self, id: usize, job: &(dyn Fn(&Worker<'_>) + Sync)) {
+        IN_RUN.set(true);
+        let worker = Worker { shared: self, id, barriers: Cell::new(0) };
+        let result = catch_unwind(AssertUnwindSafe(|| job(&worker)));
+        IN_RUN.set(false);
+        if let Err(payload) = result {
+            if !payload.is::<Aborted>() {
+                lock(&self.panic).get_or_insert_with(|| panic_text(&*payload));
+            }
+            self.aborted.store(true, Ordering::Release);
+            self.wake();
+        }
+    }
+
+    /// Wait for `ready`: spin, then yield, then sleep.
+    fn wait_until(&self, ready: impl Fn() -> bool) {
+        for _ in 0..self.spins {
+            if ready() {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        for _ in 0..YIELDS {
+            if ready() {
+                return;
+            }
+            std::thread::yield_now();
+        }
+        let mut guard = lock(&self.bed);
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        // The fence pairs with the one in `wake`: either this look sees the flag, or the waker sees the sleeper.
+        fence(Ordering::SeqCst);
+        while !ready() {
+            guard = self.alarm.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Wake whoever sleeps, after a flag was stored.
+    fn wake(&self) {
+        fence(Ordering::SeqCst);
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            // Taking the lock orders this after a sleeper's last look.
+            drop(lock(&self.bed));
+            self.alarm.notify_all();
+        }
+    }
+}
+
+impl Worker<'_> {
+    /// This worker's number, 0 for the caller of [`Team::run`].
+    pub fn id(&self) -> usize {
+        self.id
+    }
+
+    /// Workers of the team.
+    pub fn n_workers(&self) -> usize {
+        self.shared.n_threads
+    }
+
+    /// Wait until every worker has come here. All workers must pass the same sequence of barriers. What was written before the
+    /// barrier is visible to all after it.
+    pub fn barrier(&self) {
+        let s = self.shared;
+        if s.n_threads == 1 {
+            return;
+        }
+        let count = self.barriers.get() + 1;
+        self.barriers.set(count);
+        s.arrived[self.id].0.store(count, Ordering::Release);
+        s.wake();
+        for flag in &s.arrived {
+            s.wait_until(|| flag.0.load(Ordering::Acquire) >= count || s.aborted.load(Ordering::Acquire));
+        }
+        if s.aborted.load(Ordering::Acquire) {
+            panic_any(Aborted);
+        }
+    }
+
+    /// This worker's contiguous share of `n` items, in whole units of `unit` items but for the last.
+    pub fn share(&self, n: usize, unit: usize) -> Range<usize> {
+        let n_units = n.div_ceil(unit);
+        let at = |i: usize| (n_units * i / self.shared.n_threads * unit).min(n);
+        at(self.id)..at(self.id + 1)
+    }
+}
+
+/// Lock without caring for poison: the data is plain and `work` catches panics.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The text of a panic's payload.
+fn panic_text(payload: &(dyn Any + Send)) -> String {
+    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+        (Some(text), _) => (*text).to_string(),
+        (_, Some(text)) => text.clone(),
+        _ => "no message".to_string(),
+    }
+}
+
+/// The default number of threads: physical, performance cores that the process may use by affinity and cgroup quota.
+pub fn default_threads() -> usize {
+    // The standard library honours affinity and cgroup quotas on Linux; elsewhere it counts logical CPUs.
+    let logical = std::thread::available_parallelism().map_or(1, usize::from);
+    physical_cores().map_or(logical, |cores| cores.min(logical)).max(1)
+}
+
+/// Physical performance cores among the CPUs allowed to this process, where the system tells.
+#[cfg(target_os = "linux")]
+fn physical_cores() -> Option<usize> {
+    use std::collections::BTreeSet;
+    use std::fs::read_to_string;
+
+    let status = read_to_string("/proc/self/status").ok()?;
+    let mut allowed = parse_cpu_list(status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?)?;
+    // Present on hybrid processors only.
+    if let Some(fast) = read_to_string("/sys/devices/cpu_core/cpus").ok().and_then(|text| parse_cpu_list(&text)) {
+        let both: BTreeSet<_> = allowed.intersection(&fast).copied().collect();
+        if !both.is_empty() {
+            allowed = both;
+        }
+    }
+    let first_sibling = |cpu: &usize| {
+        let path = format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list");
+        read_to_string(path).ok().and_then(|text| parse_cpu_list(&text)?.first().copied()).unwrap_or(*cpu)
+    };
+    Some(allowed.iter().map(first_sibling).collect::<BTreeSet<_>>().len())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn physical_cores() -> Option<usize> {
+    None
+}
+
+/// CPU numbers of a list such as `0-3,8`; `None` if it is not one, or absurdly long.
+#[cfg(target_os = "linux")]
+fn parse_cpu_list(text: &str) -> Option<std::collections::BTreeSet<usize>> {
+    let mut cpus = std::collections::BTreeSet::new();
+    for part in text.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        if last < first || last > 1 << 16 {
+            return None;
+        }
+        cpus.extend(first..=last);
+    }
+    Some(cpus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU64;
+    use std::time::Duration;
+
+    #[test]
+    fn every_worker_runs_and_barriers_order_their_writes() {
+        for n_threads in [1, 2, 3, 5] {
+            let team = Team::new(n_threads).unwrap();
+            let cells: Vec<AtomicU64> = (0..n_threads).map(|_| AtomicU64::new(0)).collect();
+            for _ in 0..50 {
+                team.run(|w| {
+                    for round in 1..=20 {
+                        cells[w.id()].store(round, Ordering::Relaxed);
+                        w.barrier();
+                        assert!(cells.iter().all(|c| c.load(Ordering::Relaxed) == round));
+                        w.barrier();
+                    }
+                })
+                .unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn sleeping_workers_wake() {
+        let team = Team::new(3).unwrap();
+        for _ in 0..3 {
+            std::thread::sleep(Duration::from_millis(30));
+            team.run(|w| {
+                if w.id() == 1 {
+                    std::thread::sleep(Duration::from_millis(30));
+                }
+                w.barrier();
+            })
+            .unwrap();
+        }
+    }
+
+    #[test]
+    fn a_panic_is_an_error_and_the_team_stays_usable() {
+        let team = Team::new(3).unwrap();
+        for guilty in 0..3 {
+            let error = team
+                .run(|w| {
+                    assert!(w.id() != guilty, "worker {guilty} fails");
+                    w.barrier();
+                })
+                .unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Internal);
+            assert!(error.to_string().contains(&format!("worker {guilty} fails")), "{error}");
+            let count = AtomicU64::new(0);
+            team.run(|_| _ = count.fetch_add(1, Ordering::Relaxed)).unwrap();
+            assert_eq!(count.into_inner(), 3);
+        }
+    }
+
+    #[test]
+    fn callers_on_several_threads_take_turns() {
+        let team = Team::new(2).unwrap();
+        let inside = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        team.run(|w| {
+                            if w.id() == 0 {
+                                assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                            }
+                            w.barrier();
+                            if w.id() == 0 {
+                                inside.fetch_sub(1, Ordering::SeqCst);
+                            }
+                        })
+                        .unwrap();
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_run_inside_a_run_is_refused() {
+        let (outer, inner) = (Team::new(1).unwrap(), Team::new(1).unwrap());
+        outer.run(|_| assert_eq!(inner.run(|_| ()).unwrap_err().kind(), ErrorKind::Internal)).unwrap();
+    }
+
+    #[test]
+    fn shares_cover_everything_once_in_whole_units() {
+        for n_threads in [1, 2, 3, 7] {
+            let team = Team::new(n_threads).unwrap();
+            for (n, unit) in [(0, 1), (1, 1), (5, 2), (36, 2), (100, 3)] {
+                let shares = Mutex::new(vec![0..0; n_threads]);
+                team.run(|w| lock(&shares)[w.id()] = w.share(n, unit)).unwrap();
+                let shares = shares.into_inner().unwrap();
+                assert_eq!(shares.iter().map(|r| r.len()).sum::<usize>(), n);
+                assert!(shares.windows(2).all(|w| w[0].end == w[1].start));
+                assert!(shares.iter().all(|r| r.start % unit == 0 || r.start == n));
+            }
+        }
+    }
+
+    #[test]
+    fn thread_counts_are_checked() {
+        assert_eq!(Team::new(0).err().unwrap().kind(), ErrorKind::InvalidArgument);
+        assert_eq!(Team::new(MAX_THREADS + 1).err().unwrap().kind(), ErrorKind::InvalidArgument);
+        assert!(default_threads() >= 1);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn cpu_lists_parse() {
+        assert_eq!(parse_cpu_list("0-3,8\n").unwrap().len(), 5);
+        assert_eq!(parse_cpu_list(" 7"), Some([7].into()));
+        assert_eq!(parse_cpu_list("3-1"), None);
+        assert_eq!(parse_cpu_list("x"), None);
+    }
+}
