@@ -1,1 +1,122 @@
-//! (doc)
+//! Models: what a GGUF file means, bound to a machine, immutable and shared.
+
+pub mod arch;
+mod hparams;
+mod weights;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::backend::cpu::{Cpu, CpuOptions};
+use crate::error::{Error, ErrorKind, Result, bail};
+use crate::gguf::Gguf;
+use crate::tokenizer::Tokenizer;
+
+pub use self::hparams::{HyperParams, Rope};
+pub use self::weights::Progress;
+pub(crate) use self::weights::{Weights, packed_bytes};
+
+/// How to load a model.
+#[derive(Clone, Copy, Default)]
+pub struct ModelOptions<'a> {
+    /// How to use the CPU.
+    pub cpu: CpuOptions,
+    /// Called with the bytes of tensors that are ready and those of all; `false` cancels the load.
+    pub progress: Option<Progress<'a>>,
+    /// Refuse up front to load weights that would take more bytes than this.
+    pub max_bytes: Option<u64>,
+}
+
+/// A model ready to run: hyperparameters, packed weights, tokenizer. Immutable; share it by reference count between
+/// sessions and threads.
+pub struct Model {
+    gguf: Gguf,
+    hparams: HyperParams,
+    tokenizer: Tokenizer,
+    weights: Weights<Cpu>,
+    cpu: Arc<Cpu>,
+    load_time: Duration,
+}
+
+impl Model {
+    /// Open a file and load the model in it.
+    ///
+    /// # Errors
+    /// Those of [`Gguf::open`] and [`Model::load`].
+    pub fn open(path: impl AsRef<Path>, options: ModelOptions<'_>) -> Result<Arc<Model>> {
+        let path = path.as_ref();
+        Model::load(Gguf::open(path)?, options).map_err(|e| e.within(path.display()))
+    }
+
+    /// Load the model of an open file: check it, pack its weights on all threads, and build the tokenizer beside that.
+    ///
+    /// # Errors
+    /// `Unsupported` for an architecture, tensor type or tokenizer that is not built, `InvalidModel`, `MissingKey` and
+    /// `WrongType` for a file that contradicts itself, `OutOfMemory`, `Cancelled`, `Device`.
+    pub fn load(gguf: Gguf, options: ModelOptions<'_>) -> Result<Arc<Model>> {
+        let start = Instant::now();
+        let hparams = HyperParams::from_gguf(&gguf)?;
+        if let Some(budget) = options.max_bytes {
+            let needed = weights::packed_bytes::<Cpu>(&gguf)?;
+            if needed > budget {
+                bail!(OutOfMemory, "the weights take {needed} bytes, the budget is {budget}");
+            }
+        }
+        let cpu = Cpu::new(options.cpu)?;
+        let go_on = |_, _| true;
+        let progress = options.progress.unwrap_or(&go_on);
+        let (tokenizer, weights) = std::thread::scope(|scope| {
+            let tokenizer = scope.spawn(|| Tokenizer::from_gguf(&gguf));
+            let weights = weights::bind(&*cpu, &gguf, &hparams, progress);
+            (tokenizer.join(), weights)
+        });
+        let tokenizer = tokenizer
+            .map_err(|_| Error::new(ErrorKind::Internal, "the tokenizer could not be built: a thread panicked"))??;
+        if tokenizer.n_vocab() > hparams.n_vocab {
+            bail!(
+                InvalidModel,
+                "the tokenizer has {} tokens, tensor token_embd.weight only {} rows",
+                tokenizer.n_vocab(),
+                hparams.n_vocab
+            );
+        }
+        Ok(Arc::new(Model { weights: weights?, tokenizer, hparams, cpu, load_time: start.elapsed(), gguf }))
+    }
+
+    /// The file: metadata and tensors.
+    pub fn gguf(&self) -> &Gguf {
+        &self.gguf
+    }
+
+    /// The hyperparameters.
+    pub fn hparams(&self) -> &HyperParams {
+        &self.hparams
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The machine that it is bound to.
+    pub fn cpu(&self) -> &Arc<Cpu> {
+        &self.cpu
+    }
+
+    /// How long loading took, from the open header to the packed weights.
+    pub fn load_time(&self) -> Duration {
+        self.load_time
+    }
+
+    /// Bytes of weights that one generated token reads: every matrix but, where the output has its own, the embeddings.
+    pub fn bytes_per_token(&self) -> u64 {
+        let has_output = self.weights.output.is_some();
+        let read = |name: &str| !(has_output && name == "token_embd.weight");
+        self.gguf.tensors().iter().filter(|t| read(&t.name)).map(|t| t.n_bytes()).sum()
+    }
+
+    pub(crate) fn weights(&self) -> &Weights<Cpu> {
+        &self.weights
+    }
+}

@@ -1,0 +1,231 @@
+//! Binding: every tensor of the file finds its place, with the shape that the hyperparameters demand, or the load fails.
+
+use std::collections::BTreeSet;
+
+use super::arch::{Activation, NormPlacement, RopePairing};
+use super::hparams::{HyperParams, Rope};
+use crate::backend::{Backend, Gate, Heads, MatrixShape, Rotation};
+use crate::error::{Error, ErrorKind, Result, bail};
+use crate::gguf::{Gguf, TensorInfo};
+use crate::quant;
+
+/// The weights of one block. Shapes are (outputs, inputs).
+pub(crate) struct Block<B: Backend> {
+    pub attn_norm: B::Vector,               // [dim]
+    pub wq: B::Matrix,                      // (n_heads * head_dim, dim)
+    pub wk: B::Matrix,                      // (n_kv_heads * head_dim, dim)
+    pub wv: B::Matrix,                      // (n_kv_heads * head_dim, dim)
+    pub qkv_biases: [Option<B::Vector>; 3], // [n_heads * head_dim], [n_kv_heads * head_dim] twice
+    pub qk_norms: Option<[B::Vector; 2]>,   // [head_dim] each
+    pub wo: B::Matrix,                      // (dim, n_heads * head_dim)
+    pub attn_post_norm: Option<B::Vector>,  // [dim]
+    pub ffn_norm: B::Vector,                // [dim]
+    pub gate: B::Matrix,                    // (ffn_dim, dim)
+    pub up: B::Matrix,                      // (ffn_dim, dim)
+    pub down: B::Matrix,                    // (dim, ffn_dim)
+    pub ffn_post_norm: Option<B::Vector>,   // [dim]
+    pub window: Option<usize>,
+}
+
+/// The weights of a model.
+pub(crate) struct Weights<B: Backend> {
+    pub token_embd: B::Matrix, // (n_vocab, dim)
+    pub blocks: Vec<Block<B>>,
+    pub output_norm: B::Vector,    // [dim]
+    pub output: Option<B::Matrix>, // (n_vocab, dim); None: the embeddings are the output, too
+    pub rotation: Rotation,
+    pub rotation_sliding: Option<Rotation>,
+}
+
+impl<B: Backend> Weights<B> {
+    /// The output head.
+    pub fn output(&self) -> &B::Matrix {
+        self.output.as_ref().unwrap_or(&self.token_embd)
+    }
+
+    /// The rotation of a block.
+    pub fn rotation_of(&self, block: &Block<B>) -> &Rotation {
+        match (&self.rotation_sliding, block.window) {
+            (Some(rotation), Some(_)) => rotation,
+            _ => &self.rotation,
+        }
+    }
+}
+
+impl HyperParams {
+    /// The head layout.
+    pub(crate) fn heads(&self) -> Heads {
+        Heads { n_heads: self.n_heads, n_kv_heads: self.n_kv_heads, head_dim: self.head_dim }
+    }
+
+    /// The gate of the feed-forward layer.
+    pub(crate) fn gate(&self) -> Gate {
+        match self.arch.activation {
+            Activation::Silu => Gate::Silu,
+            Activation::GeluTanh => Gate::GeluTanh,
+        }
+    }
+
+    /// The rotation of `rope`: radians per position `theta^(-2i / n_rot)`, divided by `factors` where the file has them.
+    fn rotation(&self, rope: Rope, factors: Option<&[f32]>) -> Rotation {
+        let frequency = |i: usize| {
+            let base = libm::pow(f64::from(rope.theta), -2.0 * i as f64 / self.n_rot as f64);
+            base * f64::from(rope.position_scale) / factors.map_or(1.0, |f| f64::from(f[i]))
+        };
+        Rotation {
+            frequencies: (0..self.n_rot / 2).map(frequency).collect(),
+            half_split: self.arch.rope_pairing == RopePairing::HalfSplit,
+        }
+    }
+}
+
+/// Called after each tensor with the bytes bound so far and those of all tensors; `false` cancels.
+pub type Progress<'a> = &'a (dyn Fn(u64, u64) -> bool + Sync);
+
+/// Bind all tensors of a file.
+pub(crate) fn bind<B: Backend>(
+    backend: &B,
+    gguf: &Gguf,
+    hparams: &HyperParams,
+    progress: Progress<'_>,
+) -> Result<Weights<B>> {
+    let total = gguf.tensors().iter().map(TensorInfo::n_bytes).sum();
+    let mut binder = Binder { backend, gguf, progress, bound: BTreeSet::new(), done: 0, total };
+    let h = hparams;
+    let token_embd = binder.matrix("token_embd.weight", h.n_vocab, h.dim)?;
+    let blocks = (0..h.n_blocks).map(|i| binder.block(i, h)).collect::<Result<_>>()?;
+    let output_norm = binder.vector("output_norm.weight", h.dim)?;
+    let output = match gguf.tensor("output.weight") {
+        Some(_) => Some(binder.matrix("output.weight", h.n_vocab, h.dim)?),
+        None => None,
+    };
+    let factors = binder.opt_values("rope_freqs.weight", h.n_rot / 2)?;
+    if let Some(i) = factors.iter().flatten().position(|f| !f.is_finite() || *f == 0.0) {
+        bail!(InvalidModel, "tensor rope_freqs.weight: factor {i} is zero or not finite");
+    }
+    binder.refuse_the_rest()?;
+    Ok(Weights {
+        token_embd,
+        blocks,
+        output_norm,
+        output,
+        rotation: h.rotation(h.rope, factors.as_deref()),
+        rotation_sliding: h.sliding_window.map(|_| h.rotation(h.rope_sliding, None)),
+    })
+}
+
+/// Bytes that the weights of a file will take, from its header.
+pub(crate) fn packed_bytes<B: Backend>(gguf: &Gguf) -> Result<u64> {
+    let bytes_of = |t: &TensorInfo| match t.shape[..] {
+        [k, n_rows] => {
+            B::matrix_bytes(MatrixShape { name: &t.name, dtype: t.dtype, n_rows: n_rows as usize, k: k as usize })
+        }
+        _ => Ok(t.n_elems().saturating_mul(size_of::<f32>() as u64)),
+    };
+    gguf.tensors().iter().try_fold(0u64, |sum, t| Ok(sum.saturating_add(bytes_of(t)?)))
+}
+
+struct Binder<'a, B: Backend> {
+    backend: &'a B,
+    gguf: &'a Gguf,
+    progress: Progress<'a>,
+    bound: BTreeSet<&'a str>,
+    done: u64,
+    total: u64,
+}
+
+impl<'a, B: Backend> Binder<'a, B> {
+    fn block(&mut self, i: usize, h: &HyperParams) -> Result<Block<B>> {
+        let name = |part: &str| format!("blk.{i}.{part}");
+        let (dim, q_dim, kv_dim, ffn_dim) = (h.dim, h.q_dim(), h.kv_dim(), h.ffn_dim);
+        let post = h.arch.norm_placement == NormPlacement::PreAndPost;
+        Ok(Block {
+            attn_norm: self.vector(&name("attn_norm.weight"), dim)?,
+            wq: self.matrix(&name("attn_q.weight"), q_dim, dim)?,
+            wk: self.matrix(&name("attn_k.weight"), kv_dim, dim)?,
+            wv: self.matrix(&name("attn_v.weight"), kv_dim, dim)?,
+            qkv_biases: [
+                self.opt_vector(&name("attn_q.bias"), q_dim)?,
+                self.opt_vector(&name("attn_k.bias"), kv_dim)?,
+                self.opt_vector(&name("attn_v.bias"), kv_dim)?,
+            ],
+            qk_norms: match h.arch.qk_norm {
+                true => Some([
+                    self.vector(&name("attn_q_norm.weight"), h.head_dim)?,
+                    self.vector(&name("attn_k_norm.weight"), h.head_dim)?,
+                ]),
+                false => None,
+            },
+            wo: self.matrix(&name("attn_output.weight"), dim, q_dim)?,
+            attn_post_norm: post.then(|| self.vector(&name("post_attention_norm.weight"), dim)).transpose()?,
+            ffn_norm: self.vector(&name("ffn_norm.weight"), dim)?,
+            gate: self.matrix(&name("ffn_gate.weight"), ffn_dim, dim)?,
+            up: self.matrix(&name("ffn_up.weight"), ffn_dim, dim)?,
+            down: self.matrix(&name("ffn_down.weight"), dim, ffn_dim)?,
+            ffn_post_norm: post.then(|| self.vector(&name("post_ffw_norm.weight"), dim)).transpose()?,
+            window: h.window_of(i),
+        })
+    }
+
+    /// The tensor with a name and the shape demanded, in GGUF order.
+    fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<&'a TensorInfo> {
+        let Some(tensor) = self.gguf.tensor(name) else {
+            return Err(Error::new(ErrorKind::InvalidModel, format!("tensor {name} is missing")));
+        };
+        if !tensor.shape.iter().copied().eq(shape.iter().map(|&n| n as u64)) {
+            bail!(InvalidModel, "tensor {name} has shape {:?}; expected {shape:?}", tensor.shape);
+        }
+        self.bound.insert(&tensor.name);
+        Ok(tensor)
+    }
+
+    fn matrix(&mut self, name: &str, n_rows: usize, k: usize) -> Result<B::Matrix> {
+        let tensor = self.tensor(name, &[k, n_rows])?;
+        let shape = MatrixShape { name, dtype: tensor.dtype, n_rows, k };
+        let (done, total, progress) = (self.done, self.total, self.progress);
+        let stop = move || !progress(done, total);
+        let matrix = self.backend.matrix(shape, self.gguf.tensor_data(tensor)?, &stop)?;
+        self.finish(tensor)?;
+        Ok(matrix)
+    }
+
+    fn vector(&mut self, name: &str, n: usize) -> Result<B::Vector> {
+        let values = self.values(name, n)?;
+        self.backend.vector(&values)
+    }
+
+    fn opt_vector(&mut self, name: &str, n: usize) -> Result<Option<B::Vector>> {
+        self.gguf.tensor(name).is_some().then(|| self.vector(name, n)).transpose()
+    }
+
+    fn opt_values(&mut self, name: &str, n: usize) -> Result<Option<Vec<f32>>> {
+        self.gguf.tensor(name).is_some().then(|| self.values(name, n)).transpose()
+    }
+
+    fn values(&mut self, name: &str, n: usize) -> Result<Vec<f32>> {
+        let tensor = self.tensor(name, &[n])?;
+        let mut values = vec![0.0; n];
+        quant::dequantize(tensor.dtype, self.gguf.tensor_data(tensor)?, &mut values)
+            .map_err(|e| e.within(format_args!("tensor {name}")))?;
+        self.finish(tensor)?;
+        Ok(values)
+    }
+
+    /// A tensor is bound: its pages of the file are not needed any more.
+    fn finish(&mut self, tensor: &TensorInfo) -> Result<()> {
+        self.gguf.release(tensor);
+        self.done += tensor.n_bytes();
+        if !(self.progress)(self.done, self.total) {
+            bail!(Cancelled, "loading was cancelled at tensor {}", tensor.name);
+        }
+        Ok(())
+    }
+
+    /// A tensor that nobody reads would change the results if somebody did.
+    fn refuse_the_rest(&self) -> Result<()> {
+        match self.gguf.tensors().iter().find(|t| !self.bound.contains(t.name.as_str())) {
+            Some(tensor) => bail!(Unsupported, "tensor {} has no place in this architecture", tensor.name),
+            None => Ok(()),
+        }
+    }
+}
