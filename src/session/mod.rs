@@ -1,1 +1,338 @@
-//! (doc)
+//! Sessions: all that changes while a model runs. A session holds sequences of tokens with their keys and values, computes
+//! batches, and keeps the logits of the last one.
+//!
+//! Results depend on the model and on a sequence's own tokens, and on nothing else: the number of threads, the other
+//! sequences of a batch, and how a prompt was divided into batches do not change a bit.
+
+mod batch;
+mod cache;
+mod forward;
+mod memory;
+mod scratch;
+
+use std::sync::Arc;
+
+use self::cache::Cache;
+use self::forward::{Pass, forward};
+use self::scratch::Scratch;
+use crate::backend::cpu::Cpu;
+use crate::backend::{Backend, Run};
+use crate::error::{Result, bail};
+use crate::model::{HyperParams, Model};
+
+pub use self::batch::Batch;
+pub use self::memory::{MemoryPrediction, predict_memory};
+
+/// Upper bounds of the options; guards against nonsense.
+const MAX_SEQUENCES: usize = 1 << 12;
+const MAX_BATCH: usize = 1 << 14;
+const MAX_OUTPUTS: usize = 1 << 16;
+const MAX_CONTEXT: usize = 1 << 28;
+
+/// Which arithmetic prompt tokens may use. Generated tokens always use the portable one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Numerics {
+    /// The same bits on every CPU.
+    Portable,
+    /// Prompt tokens may use the CPU's matrix unit where there are kernels for it. There are none yet, so today this gives
+    /// the same bits as `Portable`.
+    #[default]
+    Native,
+}
+
+/// The sizes of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// Positions that a sequence may have; 0 for as many as the model was trained for.
+    pub n_ctx: usize,
+    /// Tokens that are computed at once; longer batches are computed in chunks of this. It changes speed and memory only.
+    pub n_batch: usize,
+    /// Sequences that may exist at once.
+    pub n_sequences: usize,
+    /// Logits that one batch may ask for; 0 for one per sequence.
+    pub max_outputs: usize,
+    /// Arithmetic of prompt tokens.
+    pub numerics: Numerics,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        SessionOptions { n_ctx: 0, n_batch: 512, n_sequences: 1, max_outputs: 0, numerics: Numerics::default() }
+    }
+}
+
+/// The name of a sequence in its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SequenceId(u32);
+
+/// What a caller hears of and says to a running batch.
+#[derive(Default)]
+pub struct Control<'a> {
+    /// Asked about once a layer, possibly from the calling thread only; `true` ends the batch with `Cancelled`.
+    pub stop: Option<&'a (dyn Fn() -> bool + Sync)>,
+    /// Called after each chunk with the tokens computed and those of the batch.
+    pub progress: Option<&'a mut dyn FnMut(usize, usize)>,
+}
+
+/// A model's mutable state. See the module's text.
+pub struct Session {
+    model: Arc<Model>,
+    options: SessionOptions,
+    cache: Cache<Cpu>,
+    scratch: Scratch<Cpu>,
+    n_outputs: usize,
+}
+
+/// Defaults filled in, ranges checked.
+fn check_options(options: &SessionOptions, h: &HyperParams) -> Result<SessionOptions> {
+    let mut o = options.clone();
+    if o.n_ctx == 0 {
+        o.n_ctx = h.n_ctx_train;
+    }
+    if o.max_outputs == 0 {
+        o.max_outputs = o.n_sequences;
+    }
+    // More rows than positions are never needed.
+    for (name, value, max) in [
+        ("n_ctx", o.n_ctx, MAX_CONTEXT),
+        ("n_batch", o.n_batch, MAX_BATCH),
+        ("n_sequences", o.n_sequences, MAX_SEQUENCES),
+        ("max_outputs", o.max_outputs, MAX_OUTPUTS),
+    ] {
+        if !(1..=max).contains(&value) {
+            bail!(InvalidArgument, "{name} is {value}, outside 1..={max}");
+        }
+    }
+    Ok(o)
+}
+
+impl Session {
+    /// A session without sequences.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for options out of range, `OutOfMemory`.
+    pub fn new(model: &Arc<Model>, options: &SessionOptions) -> Result<Session> {
+        let h = model.hparams();
+        let options = check_options(options, h)?;
+        let cpu = &**model.cpu();
+        let max_pages = options.n_sequences * options.n_ctx.div_ceil(cache::PAGE_LEN);
+        Ok(Session {
+            cache: Cache::new(cpu, h.n_blocks, h.heads(), options.n_sequences, max_pages),
+            scratch: Scratch::new(cpu, h, &options)?,
+            model: Arc::clone(model),
+            options,
+            n_outputs: 0,
+        })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// The options, with defaults filled in.
+    pub fn options(&self) -> &SessionOptions {
+        &self.options
+    }
+
+    /// Bytes of keys and values allocated so far.
+    pub fn kv_bytes(&self) -> u64 {
+        let h = self.model.hparams();
+        self.cache.n_pages() as u64 * Cpu::page_bytes(h.n_blocks, h.heads())
+    }
+
+    /// A new, empty sequence.
+    ///
+    /// # Errors
+    /// `InvalidState` when all sequences are in use.
+    pub fn new_sequence(&mut self) -> Result<SequenceId> {
+        self.cache.create()
+    }
+
+    /// A new sequence with the same tokens. It shares their keys and values until one of both grows past them.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if the sequence does not exist, `InvalidState` when all sequences are in use.
+    pub fn fork(&mut self, sequence: SequenceId) -> Result<SequenceId> {
+        self.cache.fork(sequence)
+    }
+
+    /// Forget all but the first `len` positions.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if the sequence does not exist or is shorter.
+    pub fn truncate(&mut self, sequence: SequenceId, len: usize) -> Result<()> {
+        self.cache.truncate(sequence, len)
+    }
+
+    /// Remove a sequence.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if it does not exist.
+    pub fn remove(&mut self, sequence: SequenceId) -> Result<()> {
+        self.cache.remove(sequence)
+    }
+
+    /// Positions of a sequence.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if it does not exist.
+    pub fn len(&self, sequence: SequenceId) -> Result<usize> {
+        self.cache.len(sequence)
+    }
+
+    /// Append the tokens of a batch to their sequences and compute the logits that are wanted.
+    ///
+    /// # Errors
+    /// See [`decode_with`](Self::decode_with).
+    pub fn decode(&mut self, batch: &Batch) -> Result<()> {
+        self.decode_with(batch, Control::default())
+    }
+
+    /// [`decode`](Self::decode) with a stop signal and progress. All or nothing: after an error the sequences are as long as
+    /// before, and no logits are there.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a token outside the vocabulary, a sequence that does not exist, or more outputs than the session
+    /// was made for; `ContextFull` when a sequence would exceed its context; `OutOfMemory`; `Cancelled`.
+    pub fn decode_with(&mut self, batch: &Batch, mut control: Control<'_>) -> Result<()> {
+        self.n_outputs = 0;
+        let before = self.check(batch)?;
+        let result = self.decode_chunks(batch, &mut control);
+        if result.is_err() {
+            for &(sequence, len) in &before {
+                self.cache.truncate(sequence, len)?;
+            }
+            self.n_outputs = 0;
+        }
+        result
+    }
+
+    /// Logits of the i-th output of the last batch, `[n_vocab]`; `None` if it had fewer.
+    pub fn logits(&self, i: usize) -> Option<&[f32]> {
+        (i < self.n_outputs).then(|| self.model.cpu().read_row(&self.scratch.logits, i))
+    }
+
+    /// Outputs of the last batch.
+    pub fn n_outputs(&self) -> usize {
+        self.n_outputs
+    }
+
+    /// Check a batch before anything changes; the sequences concerned with their lengths.
+    fn check(&self, batch: &Batch) -> Result<Vec<(SequenceId, usize)>> {
+        let n_vocab = self.model.hparams().n_vocab;
+        if let Some(entry) = batch.entries.iter().find(|e| e.token as usize >= n_vocab) {
+            bail!(InvalidArgument, "token {} is outside the vocabulary of {n_vocab}", entry.token);
+        }
+        if batch.n_outputs() > self.options.max_outputs {
+            bail!(
+                InvalidArgument,
+                "the batch asks for {} logits, the session was made for {}",
+                batch.n_outputs(),
+                self.options.max_outputs
+            );
+        }
+        let mut lengths = Vec::new();
+        for (sequence, n) in count_by_sequence(batch.entries.iter().map(|e| e.sequence)) {
+            let len = self.cache.len(sequence)?;
+            if len + n > self.options.n_ctx {
+                bail!(
+                    ContextFull,
+                    "sequence {} has {len} positions and {n} more would exceed its context of {}",
+                    sequence.0,
+                    self.options.n_ctx
+                );
+            }
+            lengths.push((sequence, len));
+        }
+        Ok(lengths)
+    }
+
+    fn decode_chunks(&mut self, batch: &Batch, control: &mut Control<'_>) -> Result<()> {
+        let n_chunks = batch.entries.len().div_ceil(self.options.n_batch);
+        let mut n_outputs = 0;
+        for (i, entries) in batch.entries.chunks(self.options.n_batch).enumerate() {
+            n_outputs += self.decode_chunk(entries, n_outputs, i + 1 == n_chunks, control)?;
+            if let Some(progress) = &mut control.progress {
+                progress((i * self.options.n_batch) + entries.len(), batch.entries.len());
+            }
+        }
+        self.n_outputs = n_outputs;
+        Ok(())
+    }
+
+    /// Compute one chunk; its number of outputs.
+    fn decode_chunk(
+        &mut self,
+        entries: &[batch::Entry],
+        first_output: usize,
+        is_last: bool,
+        control: &Control<'_>,
+    ) -> Result<usize> {
+        let cpu = Arc::clone(self.model.cpu());
+        let counts = count_by_sequence(entries.iter().map(|e| e.sequence));
+        for &(sequence, n) in &counts {
+            self.cache.reserve(&*cpu, sequence, n)?;
+        }
+        let runs = self.runs(entries)?;
+        let tokens: Vec<u32> = entries.iter().map(|e| e.token).collect();
+        let positions: Vec<u32> =
+            runs.iter().flat_map(|run| (0..run.n_rows).map(|i| (run.first_position + i) as u32)).collect();
+        let outputs: Vec<u32> = (0u32..).zip(entries).filter(|(_, e)| e.wants_logits).map(|(row, _)| row).collect();
+        let pass =
+            Pass { tokens: &tokens, positions: &positions, runs: &runs, outputs: &outputs, first_output, is_last };
+        let go_on = || false;
+        let stop = control.stop.unwrap_or(&go_on);
+        let stopped = std::sync::atomic::AtomicBool::new(false);
+        let stop = || {
+            let now = stop();
+            stopped.fetch_or(now, std::sync::atomic::Ordering::Relaxed);
+            now
+        };
+        let (model, scratch, pages) = (&self.model, &self.scratch, self.cache.pages());
+        cpu.run(&stop, |ops| forward(ops, model.hparams(), model.weights(), scratch, pages, &pass))?;
+        if stopped.into_inner() {
+            bail!(Cancelled, "the batch was cancelled");
+        }
+        for &(sequence, n) in &counts {
+            self.cache.commit(sequence, n)?;
+        }
+        Ok(outputs.len())
+    }
+
+    /// The rows of a chunk as runs of consecutive positions.
+    fn runs(&self, entries: &[batch::Entry]) -> Result<Vec<Run>> {
+        let mut next: Vec<(SequenceId, usize)> = Vec::new();
+        let mut runs: Vec<Run> = Vec::new();
+        let mut row = 0;
+        for group in entries.chunk_by(|a, b| a.sequence == b.sequence) {
+            let sequence = group[0].sequence;
+            let known = next.iter().position(|(id, _)| *id == sequence);
+            let known = match known {
+                Some(i) => i,
+                None => {
+                    next.push((sequence, self.cache.len(sequence)?));
+                    next.len() - 1
+                }
+            };
+            let first_position = next[known].1;
+            next[known].1 += group.len();
+            let pages = self.cache.pages_of(sequence)?.to_vec();
+            runs.push(Run { first_row: row, n_rows: group.len(), first_position, pages });
+            row += group.len();
+        }
+        Ok(runs)
+    }
+}
+
+/// How often each sequence occurs, in order of first occurrence.
+fn count_by_sequence(sequences: impl Iterator<Item = SequenceId>) -> Vec<(SequenceId, usize)> {
+    let mut counts: Vec<(SequenceId, usize)> = Vec::new();
+    for sequence in sequences {
+        match counts.iter_mut().find(|(id, _)| *id == sequence) {
+            Some((_, n)) => *n += 1,
+            None => counts.push((sequence, 1)),
+        }
+    }
+    counts
+}

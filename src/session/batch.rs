@@ -1,0 +1,53 @@
+//! Batches: tokens that are computed together, of one or several sequences.
+
+use super::SequenceId;
+
+/// Tokens to append to sequences, in order. Tokens of several sequences may be mixed in any order; each goes to the next
+/// position of its sequence.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    pub(super) entries: Vec<Entry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub sequence: SequenceId,
+    pub token: u32,
+    pub wants_logits: bool,
+}
+
+impl Batch {
+    /// An empty batch.
+    pub fn new() -> Batch {
+        Batch::default()
+    }
+
+    /// The tokens of a prompt; logits are wanted for the last.
+    pub fn prompt(sequence: SequenceId, tokens: &[u32]) -> Batch {
+        let mut batch = Batch::new();
+        for (i, &token) in tokens.iter().enumerate() {
+            batch.push(sequence, token, i + 1 == tokens.len());
+        }
+        batch
+    }
+
+    /// Append a token to a sequence.
+    pub fn push(&mut self, sequence: SequenceId, token: u32, wants_logits: bool) {
+        self.entries.push(Entry { sequence, token, wants_logits });
+    }
+
+    /// Tokens of the batch.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Tokens whose logits are wanted.
+    pub fn n_outputs(&self) -> usize {
+        self.entries.iter().filter(|e| e.wants_logits).count()
+    }
+}
