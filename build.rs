@@ -60,7 +60,8 @@ fn main() {
 /// The flags that every kernel shares. Contraction would fuse roundings that the definition keeps apart.
 fn new_build(tool: &cc::Tool) -> cc::Build {
     let mut build = cc::Build::new();
-    build.opt_level(3).warnings(false);
+    // Debug information of the specialised bodies would double the time to compile them.
+    build.opt_level(3).warnings(false).debug(false);
     if tool.is_like_clang_cl() {
         build.flag("/clang:-ffp-contract=off").flag("/clang:-std=c11");
     } else if tool.is_like_msvc() {

@@ -1,0 +1,60 @@
+/* Every kernel of the table at edge shapes on exactly sized heap buffers, meant to be built with sanitizers: see
+ * scripts/test-kernels-sanitized. Results are compared with the scalar kernel's, to the bit. */
+#include "harness.h"
+
+int n_passed, n_failed;
+static int n_called, n_skipped;
+
+static uint32_t cpu_isa(void) {
+#if defined(__x86_64__)
+  const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  const int avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                     __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                     __builtin_cpu_supports("avx512vnni");
+  return (avx2 ? ORIBI_ISA_AVX2 : 0) | (avx2 && avx512 ? ORIBI_ISA_AVX512 : 0);
+#else
+  return 0;
+#endif
+}
+
+int cpu_runs(const oribi_kernel *kernel) { return (kernel->isa & ~cpu_isa()) == 0; }
+
+const oribi_kernel *scalar_kernel(oribi_op op, uint32_t dtype, oribi_acts acts) {
+  size_t n;
+  const oribi_kernel *kernels = oribi_kernels(&n);
+  for (size_t i = 0; i < n; i++) {
+    const oribi_kernel *k = kernels + i;
+    if (k->op == op && k->dtype == dtype && k->isa == ORIBI_ISA_SCALAR && (acts == ORIBI_ACTS_NONE || k->acts == acts)) return k;
+  }
+  printf("FAILED: no scalar kernel for operation %d, format %u\n", (int)op, dtype);
+  exit(1);
+}
+
+void for_each_kernel(oribi_op op, void (*test)(const oribi_kernel *)) {
+  size_t n;
+  const oribi_kernel *kernels = oribi_kernels(&n);
+  for (size_t i = 0; i < n; i++) {
+    if (kernels[i].op != op) continue;
+    if (cpu_runs(kernels + i)) {
+      n_called++;
+      test(kernels + i);
+    } else {
+      n_skipped++;
+      printf("NOT RUN, this CPU cannot: %s\n", kernels[i].name);
+    }
+  }
+}
+
+int main(void) {
+  size_t n_kernels;
+  oribi_kernels(&n_kernels);
+  check_weights();
+  check_rows();
+  check_attention();
+  if ((size_t)(n_called + n_skipped) != n_kernels) {
+    printf("FAILED: %d of %zu kernels have a check\n", n_called + n_skipped, n_kernels);
+    n_failed++;
+  }
+  printf("%d kernels checked, %d not run: %d passed, %d failed\n", n_called, n_skipped, n_passed, n_failed);
+  return n_failed != 0;
+}
