@@ -663,3 +663,41 @@ fn many_small_items_stay_within_the_bound() {
     assert_eq!(strings.metadata().strings("a").unwrap().len(), 100_000);
     assert!(matches!(strings.metadata().get("a"), Some(Value::Array(a)) if a.len() == 100_000));
 }
+
+/// What the fuzzer starts from: the files of `fuzz/corpus/gguf_open`, which this test writes with `ORIBI_BLESS=1`, compares
+/// otherwise, and opens together with any other file there (a crash that the fuzzer found is kept by adding it).
+#[test]
+fn the_fuzz_corpus_is_as_written_here_and_opens_or_not() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/gguf_open");
+    if !folder.is_dir() {
+        println!("skipped: {} is not part of a packaged crate", folder.display());
+        return;
+    }
+    let quantized = TABLE
+        .iter()
+        .enumerate()
+        .fold(Raw::new(3), |raw, (i, row)| raw.tensor(row.name, &[row.block_len as u64], row.id, i as u64 * 320));
+    let aligned = Raw { alignment: 64, ..Raw::new(3) }.entry("general.alignment", id::U32, &[64, 0, 0, 0]);
+    let seeds = [
+        ("v1", Raw::sample(1)),
+        ("v2", Raw::sample(2)),
+        ("v3", Raw::sample(3)),
+        ("every-format", quantized.data(&vec![1; TABLE.len() * 320])),
+        ("aligned-64", aligned.tensor("a", &[8], 0, 0).tensor("b", &[8], 0, 64).data(&[2; 96])),
+        ("no-tensors", Raw::new(3).text("general.architecture", "test")),
+        ("count-past-the-end", Raw::new(3).array("a", id::STR, 1 << 20, &[0; 64])),
+        ("overlap", Raw::new(3).tensor("a", &[16], 0, 0).tensor("b", &[8], 0, 32).data(&[0; 64])),
+        ("split", Raw::new(3).entry("split.no", id::U16, &[0, 0]).entry("split.count", id::U16, &[2, 0])),
+    ];
+    for (name, raw) in seeds {
+        let path = folder.join(name);
+        if std::env::var_os("ORIBI_BLESS").is_some_and(|v| v == "1") {
+            std::fs::write(&path, raw.bytes()).unwrap();
+        }
+        let committed = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert!(committed == raw.bytes(), "{} differs: run this test with ORIBI_BLESS=1", path.display());
+    }
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let _ = open(&std::fs::read(entry.unwrap().path()).unwrap());
+    }
+}

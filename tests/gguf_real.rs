@@ -63,3 +63,42 @@ fn every_tensor_of_the_real_models_reads_the_same_after_release() {
         }
     }
 }
+
+/// Kilobytes of the mapping around an address that are resident in this process.
+#[cfg(target_os = "linux")]
+fn resident_kb(address: usize) -> usize {
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let mut here = false;
+    for line in maps.lines() {
+        let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+        if let Some((start, end)) = range {
+            let parse = |hex: &str| usize::from_str_radix(hex, 16).ok();
+            if let (Some(start), Some(end)) = (parse(start), parse(end)) {
+                here = (start..end).contains(&address);
+            }
+        } else if here && line.starts_with("Rss:") {
+            return line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        }
+    }
+    panic!("no mapping at {address:#x}");
+}
+
+/// Opening touches the header alone, and what a tensor's reader touched goes back on release.
+#[cfg(target_os = "linux")]
+#[test]
+fn pages_come_with_use_and_go_with_release() {
+    let gguf = Gguf::open(&common::model("SmolLM2-135M-Instruct.Q4_1.gguf")).unwrap();
+    let tensor = gguf.tensor("token_embd.weight").unwrap();
+    let data = gguf.tensor_data(tensor).unwrap();
+    let address = data.as_ptr() as usize;
+    let kb = data.len() / 1024;
+    let opened = resident_kb(address);
+    // The header of 2 MB, and what the system reads around a touched page.
+    assert!(opened < 8 * 1024, "{opened} kB after opening");
+    assert_ne!(data.iter().fold(0u64, |sum, &byte| sum + u64::from(byte)), 0);
+    let read = resident_kb(address);
+    assert!(read > kb, "{read} kB of {kb} after reading");
+    gguf.release(tensor);
+    let released = resident_kb(address);
+    assert!(released + kb < read + 256, "{released} kB after release, {read} before, the tensor has {kb}");
+}
