@@ -9,6 +9,7 @@
 
 mod breakers;
 mod options;
+mod sequence;
 mod stop;
 mod timings;
 
@@ -17,6 +18,7 @@ use std::time::Instant;
 
 pub use breakers::{DEFAULT_BREAKERS, ban_end_of_generation, sequence_breakers};
 pub use options::{GenerateOptions, StopReason};
+pub use sequence::{PromptProgress, SequenceForward};
 pub use stop::{Matched, StopStrings};
 pub use timings::Timings;
 
