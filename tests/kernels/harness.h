@@ -62,6 +62,9 @@ static inline uint8_t *random_bytes(size_t n) {
 
 /* ---- kernels ---- */
 
+/* The ORIBI_ISA_* bits of this CPU. */
+uint32_t cpu_isa(void);
+
 int cpu_runs(const oribi_kernel *kernel);
 
 /* The scalar kernel of an operation, format and layout (ORIBI_ACTS_NONE: any). */
@@ -75,5 +78,6 @@ void for_each_kernel(oribi_op op, void (*test)(const oribi_kernel *));
 void check_weights(void);
 void check_rows(void);
 void check_attention(void);
+void check_math(void);
 
 #endif

@@ -5,7 +5,7 @@
 int n_passed, n_failed;
 static int n_called, n_skipped;
 
-static uint32_t cpu_isa(void) {
+uint32_t cpu_isa(void) {
 #if defined(__x86_64__)
   const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
   const int avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -51,6 +51,7 @@ int main(void) {
   check_weights();
   check_rows();
   check_attention();
+  check_math();
   if ((size_t)(n_called + n_skipped) != n_kernels) {
     printf("FAILED: %d of %zu kernels have a check\n", n_called + n_skipped, n_kernels);
     n_failed++;

@@ -13,7 +13,7 @@ typedef struct {
   size_t g_stride;  /* elements from one vector of 16 to the next */
 } tile_b;
 
-ORIBI_INLINE void tile_fma(const int n_p, const int n_g, const int b_is_f16, const float *const *a, tile_b b, uint32_t n_k,
+V16_INLINE void tile_fma(const int n_p, const int n_g, const int b_is_f16, const float *const *a, tile_b b, uint32_t n_k,
                            float *const *c, size_t c_offset) {
   v16 acc[TILE_P][TILE_G];
   const float *a_p[TILE_P];
@@ -46,7 +46,7 @@ ORIBI_INLINE void tile_fma(const int n_p, const int n_g, const int b_is_f16, con
     break;
 #define TILE_CASES_G(n_p) TILE_CASE(n_p, 1) TILE_CASE(n_p, 2) TILE_IF_G4(TILE_CASE(n_p, 4))
 
-ORIBI_INLINE void tile_any(uint32_t n_p, uint32_t n_g, const int b_is_f16, const float *const *a, tile_b b, uint32_t n_k,
+V16_INLINE void tile_any(uint32_t n_p, uint32_t n_g, const int b_is_f16, const float *const *a, tile_b b, uint32_t n_k,
                            float *const *c, size_t c_offset) {
   switch (n_p * 8 + n_g) {
     TILE_CASES_G(1)

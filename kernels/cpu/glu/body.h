@@ -11,9 +11,9 @@
 #define GELU_LINEAR 0x1.988454p+0f /* 2 sqrt(2 / pi) */
 #define GELU_CUBIC 0x1.2444f2p-4f  /* 2 sqrt(2 / pi) * 0.044715 */
 
-ORIBI_INLINE v16 silu(v16 g) { return v16_mul_sigmoid(g, g); }
+V16_INLINE v16 silu(v16 g) { return v16_mul_sigmoid(g, g); }
 
-ORIBI_INLINE v16 gelu_tanh(v16 g) {
+V16_INLINE v16 gelu_tanh(v16 g) {
   const v16 slope = v16_fma(v16_mul(g, g), v16_set1(GELU_CUBIC), v16_set1(GELU_LINEAR));
   return v16_mul_sigmoid(g, v16_mul(g, slope));
 }

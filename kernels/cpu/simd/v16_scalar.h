@@ -12,6 +12,7 @@
 #include "f16.h"
 #include "inline.h"
 
+#define V16_INLINE ORIBI_MAY_INLINE
 #define V16_FN(name) name##_ref
 
 typedef struct {
@@ -23,49 +24,49 @@ typedef uint32_t m16; /* bit i: lane i */
 
 /* ---- memory: pointers need no alignment; _n touches the first n <= 16 elements, missing lanes are zero ---- */
 
-ORIBI_INLINE v16 v16_load(const float *p) {
+V16_INLINE v16 v16_load(const float *p) {
   v16 r;
   memcpy(r.lane, p, sizeof r.lane);
   return r;
 }
 
-ORIBI_INLINE void v16_store(float *p, v16 x) { memcpy(p, x.lane, sizeof x.lane); }
+V16_INLINE void v16_store(float *p, v16 x) { memcpy(p, x.lane, sizeof x.lane); }
 
-ORIBI_INLINE v16 v16_load_n(const float *p, uint32_t n) {
+V16_INLINE v16 v16_load_n(const float *p, uint32_t n) {
   v16 r = {{0}};
   memcpy(r.lane, p, n * sizeof(float));
   return r;
 }
 
-ORIBI_INLINE void v16_store_n(float *p, v16 x, uint32_t n) { memcpy(p, x.lane, n * sizeof(float)); }
+V16_INLINE void v16_store_n(float *p, v16 x, uint32_t n) { memcpy(p, x.lane, n * sizeof(float)); }
 
-ORIBI_INLINE v16 v16_load_f16(const uint16_t *p) {
+V16_INLINE v16 v16_load_f16(const uint16_t *p) {
   v16 r;
   V16_LANES(i) r.lane[i] = f32_of_f16(p[i]);
   return r;
 }
 
-ORIBI_INLINE void v16_store_f16(uint16_t *p, v16 x) { V16_LANES(i) p[i] = f16_of_f32(x.lane[i]); }
+V16_INLINE void v16_store_f16(uint16_t *p, v16 x) { V16_LANES(i) p[i] = f16_of_f32(x.lane[i]); }
 
 /* p[0..32): the even elements and the odd elements. */
-ORIBI_INLINE void v16_load_pairs(const float *p, v16 *even, v16 *odd) {
+V16_INLINE void v16_load_pairs(const float *p, v16 *even, v16 *odd) {
   V16_LANES(i) even->lane[i] = p[2 * i], odd->lane[i] = p[2 * i + 1];
 }
 
-ORIBI_INLINE void v16_store_pairs(float *p, v16 even, v16 odd) {
+V16_INLINE void v16_store_pairs(float *p, v16 even, v16 odd) {
   V16_LANES(i) p[2 * i] = even.lane[i], p[2 * i + 1] = odd.lane[i];
 }
 
 /* ---- one IEEE operation per lane ---- */
 
-ORIBI_INLINE v16 v16_set1(float x) {
+V16_INLINE v16 v16_set1(float x) {
   v16 r;
   V16_LANES(i) r.lane[i] = x;
   return r;
 }
 
 #define V16_LANEWISE1(name, expr)     \
-  ORIBI_INLINE v16 name(v16 a) {      \
+  V16_INLINE v16 name(v16 a) {      \
     v16 r;                            \
     V16_LANES(i) {                    \
       const float x = a.lane[i];      \
@@ -74,7 +75,7 @@ ORIBI_INLINE v16 v16_set1(float x) {
     return r;                         \
   }
 #define V16_LANEWISE2(name, expr)                       \
-  ORIBI_INLINE v16 name(v16 a, v16 b) {                 \
+  V16_INLINE v16 name(v16 a, v16 b) {                 \
     v16 r;                                              \
     V16_LANES(i) {                                      \
       const float x = a.lane[i], y = b.lane[i];         \
@@ -83,7 +84,7 @@ ORIBI_INLINE v16 v16_set1(float x) {
     return r;                                           \
   }
 #define V16_LANEWISE3(name, expr)                                 \
-  ORIBI_INLINE v16 name(v16 a, v16 b, v16 c) {                    \
+  V16_INLINE v16 name(v16 a, v16 b, v16 c) {                    \
     v16 r;                                                        \
     V16_LANES(i) {                                                \
       const float x = a.lane[i], y = b.lane[i], z = c.lane[i];    \
@@ -108,26 +109,26 @@ V16_LANEWISE2(v16_raise_exponent, f32_of_bits(f32_bits(x) + (f32_bits(y) << 23))
 
 /* ---- masks ---- */
 
-ORIBI_INLINE m16 v16_less(v16 a, v16 b) {
+V16_INLINE m16 v16_less(v16 a, v16 b) {
   m16 m = 0;
   V16_LANES(i) m |= (m16)(a.lane[i] < b.lane[i]) << i;
   return m;
 }
 
-ORIBI_INLINE m16 v16_is_nan(v16 a) {
+V16_INLINE m16 v16_is_nan(v16 a) {
   m16 m = 0;
   V16_LANES(i) m |= (m16)(a.lane[i] != a.lane[i]) << i;
   return m;
 }
 
 /* Lanes begin <= i < end. Both may lie outside 0..16. */
-ORIBI_INLINE m16 m16_range(int begin, int end) {
+V16_INLINE m16 m16_range(int begin, int end) {
   m16 m = 0;
   V16_LANES(i) m |= (m16)(i >= begin && i < end) << i;
   return m;
 }
 
-ORIBI_INLINE v16 v16_select(m16 m, v16 yes, v16 no) {
+V16_INLINE v16 v16_select(m16 m, v16 yes, v16 no) {
   v16 r;
   V16_LANES(i) r.lane[i] = (m >> i & 1) ? yes.lane[i] : no.lane[i];
   return r;
@@ -135,20 +136,20 @@ ORIBI_INLINE v16 v16_select(m16 m, v16 yes, v16 no) {
 
 /* ---- folds: the fixed tree 8 + 8, 4 + 4, 2 + 2, 1 + 1 ---- */
 
-ORIBI_INLINE float v16_sum(v16 x) {
+V16_INLINE float v16_sum(v16 x) {
   for (int half = 8; half > 0; half /= 2) {
     for (int i = 0; i < half; i++) x.lane[i] += x.lane[i + half];
   }
   return x.lane[0];
 }
 
-ORIBI_INLINE float v16_max_lane(v16 x) {
+V16_INLINE float v16_max_lane(v16 x) {
   for (int half = 8; half > 0; half /= 2) {
     for (int i = 0; i < half; i++) x.lane[i] = x.lane[i] > x.lane[i + half] ? x.lane[i] : x.lane[i + half];
   }
   return x.lane[0];
 }
 
-ORIBI_INLINE float v16_first(v16 x) { return x.lane[0]; }
+V16_INLINE float v16_first(v16 x) { return x.lane[0]; }
 
 #endif

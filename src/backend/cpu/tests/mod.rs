@@ -1,5 +1,9 @@
 //! Tests of the kernels, which see the kernel table.
 
+mod attention;
+mod elementwise;
+mod kv_store;
+mod math;
 mod matmul;
 mod quantize_acts;
 mod selection;

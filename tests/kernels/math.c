@@ -1,0 +1,26 @@
+/* exp and tanh of every instruction set, on a sample of the floats; with ORIBI_TEST_ALL=1 on all of them. */
+#include "harness.h"
+
+uint64_t check_math_ref(uint64_t step);
+uint64_t check_math_avx2(uint64_t step);
+uint64_t check_math_avx512(uint64_t step);
+
+void check_math(void) {
+  const uint64_t sample = 4099;
+  const uint64_t hash = check_math_ref(sample);
+#if defined(__x86_64__)
+  if (cpu_isa() & ORIBI_ISA_AVX2) check(check_math_avx2(sample) == hash, "exp and tanh: avx2 equals scalar");
+  if (cpu_isa() & ORIBI_ISA_AVX512) check(check_math_avx512(sample) == hash, "exp and tanh: avx512 equals scalar");
+  /* One of them on every float: the lanes are the same bits. */
+  const char *all = getenv("ORIBI_TEST_ALL");
+  if (all && strcmp(all, "1") == 0) {
+    if (cpu_isa() & ORIBI_ISA_AVX512) {
+      check_math_avx512(1);
+    } else if (cpu_isa() & ORIBI_ISA_AVX2) {
+      check_math_avx2(1);
+    }
+  }
+#else
+  (void)hash;
+#endif
+}
