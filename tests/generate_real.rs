@@ -5,7 +5,8 @@ mod common;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use oribi::generate::{GenerateOptions, Generation, SequenceForward, StopReason, Summary};
+use oribi::Result;
+use oribi::generate::{GenerateOptions, Generation, Piece, SequenceForward, StopReason, Summary};
 use oribi::model::{Model, ModelOptions};
 use oribi::sampler::{Sampler, SamplerOptions};
 use oribi::session::{Session, SessionOptions};
@@ -99,7 +100,7 @@ fn the_context_ends_it_exactly_when_it_is_full() {
     let mut sampler = sampler(&SamplerOptions::greedy());
     let mut generation =
         Generation::new(&mut forward, &mut sampler, MODEL.tokenizer(), &prompt, GenerateOptions::default()).unwrap();
-    let n = generation.by_ref().map(|p| p.unwrap()).count();
+    let n = generation.by_ref().collect::<Result<Vec<Piece>>>().unwrap().len();
     assert_eq!(generation.summary().stop_reason, Some(StopReason::ContextFull));
     // Every position is used, and the last sampled token has none.
     assert_eq!((prompt.len() + n - 1, session.len(sequence).unwrap()), (16, 16));
