@@ -72,6 +72,11 @@ fn inspect_tells_what_a_file_holds() {
     let bits = found["totals"]["bits_per_weight"].as_f64().expect("a number");
     assert!((5.7..5.8).contains(&bits), "{bits}");
 
+    let small = json(&["inspect", path(&model), "--json", "-c", "1024", "-b", "32"], "");
+    assert_eq!((&found["memory"]["n_ctx"], &small["memory"]["n_ctx"]), (&8192.into(), &1024.into()));
+    assert_eq!(found["memory"]["kv_cache"].as_u64(), small["memory"]["kv_cache"].as_u64().map(|n| n * 8));
+    assert!(small["memory"]["scratch"].as_u64() < found["memory"]["scratch"].as_u64());
+
     let text = run(&["inspect", "-m", path(&model)], "");
     assert_eq!((text.status, text.stderr.as_str()), (0, ""));
     for word in ["architecture llama", "5.74 bits per weight", "Q4_1  210 tensors", "blk.29.ffn_up.weight"] {
@@ -126,7 +131,7 @@ fn models_lists_the_cache_and_names_resolve_in_it() {
 #[test]
 fn without_a_default_model_the_error_says_how_to_get_one() {
     let empty = tempfile::tempdir().expect("a temporary folder");
-    for command in ["inspect", "tokenize"] {
+    for command in ["inspect", "tokenize", "run"] {
         let done = finish(oribi().arg(command).env("ORIBI_CACHE", empty.path()).write_stdin("x"));
         assert_eq!(done.status, 1, "{command}");
         assert_eq!(done.stdout, "", "{command}");
@@ -149,7 +154,12 @@ fn files_that_cannot_be_used_are_refused_by_name() {
     let model = std::fs::read(common::model(SMOLLM2)).expect("the model");
     let cut = write("cut.gguf", &model[..model.len() / 2]);
     let head = write("head.gguf", &model[..100]);
-    for command in ["inspect", "tokenize"] {
+    let at = model.windows(13).position(|w| w == b"\x05\0\0\0\0\0\0\0llama").expect("the architecture");
+    let mut renamed = model;
+    renamed[at + 8..at + 13].copy_from_slice(b"lamma");
+    let unknown = write("unknown.gguf", &renamed);
+    refused(&["run", &unknown, "-p", "x"], &["lamma", "llama", "gemma3"]);
+    for command in ["inspect", "tokenize", "run"] {
         refused(&[command, &text], &["notes.gguf", "GGUF"]);
         refused(&[command, &cut], &["cut.gguf"]);
         refused(&[command, &head], &["head.gguf"]);
@@ -200,10 +210,128 @@ fn tokenize_has_forms_for_people_and_programs() {
 
 #[test]
 fn wrong_arguments_have_their_own_status() {
-    for args in [&["inspect", "--no-such-flag"][..], &["fly"], &[], &["inspect", "a", "-m", "b"]] {
+    for args in [
+        &["inspect", "--no-such-flag"][..],
+        &["fly"],
+        &[],
+        &["inspect", "a", "-m", "b"],
+        &["run", "--temp", "warm"],
+        &["run", "--logprobs", "3"],
+    ] {
         let done = run(args, "");
         assert_eq!(done.status, 2, "{args:?}: {}", done.stderr);
         assert_eq!(done.stdout, "", "{args:?}");
     }
     assert!(run(&["--version"], "").stdout.starts_with("oribi "));
+}
+
+/// `oribi run` on SmolLM2, greedy.
+fn greedy<'a>(rest: &[&'a str]) -> Vec<&'a str> {
+    [&["run", "SmolLM2-135M-Instruct.Q4_1", "--temp", "0"], rest].concat()
+}
+
+#[test]
+fn run_gives_the_reference_continuation_as_json() {
+    common::model(SMOLLM2);
+    let golden = common::golden("smollm2-135m-instruct-q4_1");
+    let prompt = &golden["prompts"][0];
+    let text = prompt["text"].as_str().expect("a text");
+    let found = json(&greedy(&["--json", "-n", "12", "--logprobs", "3", "-p", text]), "");
+    let expected = &prompt["greedy24"].as_array().expect("tokens")[..12];
+    assert_eq!(found["token_ids"].as_array().map(Vec::as_slice), Some(expected));
+    assert_eq!(found["prompt_token_ids"], prompt["ids"]);
+    assert_eq!(found["stop_reason"], "length");
+    assert!(found["text"].as_str().expect("a text").starts_with(" Paris."), "{found}");
+    let timings = &found["timings"];
+    assert_eq!(timings["prompt_tokens"], 5);
+    assert_eq!(timings["generated_tokens"], 12);
+    for key in ["load_ms", "prompt_tokens_per_second", "generated_tokens_per_second", "time_to_first_token_ms"] {
+        assert!(timings[key].as_f64().is_some_and(|v| v > 0.0), "{key} in {timings}");
+    }
+    let logprobs = found["logprobs"].as_array().expect("logprobs");
+    assert_eq!(logprobs.len(), 12);
+    for (entry, token) in logprobs.iter().zip(expected) {
+        assert_eq!(&entry["token_id"], token);
+        assert_eq!(entry["top"].as_array().map(Vec::len), Some(3));
+        assert_eq!(entry["top"][0]["token_id"], *token, "greedy takes the most probable");
+        assert_eq!(entry["top"][0]["logprob"], entry["logprob"]);
+    }
+}
+
+#[test]
+fn run_prints_the_continuation_and_nothing_else() {
+    common::model(SMOLLM2);
+    let from_flag = run(&greedy(&["-n", "6", "-p", "The capital of France is"]), "ignored");
+    assert_eq!((from_flag.status, from_flag.stderr.as_str()), (0, ""));
+    assert!(from_flag.stdout.starts_with(" Paris."), "{}", from_flag.stdout);
+    let from_stdin = run(&greedy(&["-n", "6"]), "The capital of France is");
+    assert_eq!(from_stdin.stdout, from_flag.stdout);
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), "The capital of France is").expect("a prompt");
+    let other_flags = ["-n", "6", "-f", path(file.path()), "-t", "1", "-c", "64", "-b", "2", "--numerics", "portable"];
+    assert_eq!(run(&greedy(&other_flags), "").stdout, from_flag.stdout);
+    let scalar = run(&greedy(&["-n", "2", "-p", "The capital of France is", "--isa", "scalar"]), "");
+    assert_eq!(scalar.stdout, " Paris.\n");
+    let shown = run(&greedy(&["-n", "1", "-p", "The capital of France is", "--display-prompt", "-v"]), "");
+    assert_eq!(shown.stdout, "The capital of France is Paris\n");
+    for word in ["cpu: ", "threads", "Q4_1: 210 tensors; oribi_matmul_q4_1", "memory: weights", "tokens/s"] {
+        assert!(shown.stderr.contains(word), "-v does not say {word:?}: {}", shown.stderr);
+    }
+}
+
+#[test]
+fn run_stops_where_it_is_told_to() {
+    common::model(SMOLLM2);
+    let france = ["--json", "-p", "The capital of France is"];
+    let stopped = json(&greedy(&[&france[..], &["-n", "12", "--stop", "."]].concat()), "");
+    assert_eq!((stopped["text"].as_str(), stopped["stop_reason"].as_str()), (Some(" Paris"), Some("stop_string")));
+    let full = json(&greedy(&[&france[..], &["-c", "7"]].concat()), "");
+    assert_eq!(full["stop_reason"], "context_full");
+    let full = run(&greedy(&["-c", "7", "-p", "The capital of France is"]), "");
+    assert!(full.status == 0 && full.stderr.contains("the context is full"), "{}", full.stderr);
+    let none = json(&greedy(&[&france[..], &["-n", "0"]].concat()), "");
+    assert_eq!((none["text"].as_str(), none["token_ids"].as_array().map(Vec::len)), (Some(""), Some(0)));
+    refused(&greedy(&["-c", "4", "-p", "The capital of France is"]), &["5 tokens", "4"]);
+    refused(&greedy(&["-p", ""]), &["prompt has no tokens"]);
+    refused(&greedy(&["-p", "x", "--max-memory", "10M"]), &["needs", "weights", "--max-memory allows 10.0 MiB"]);
+    refused(&greedy(&["-p", "x", "--top-p", "2"]), &["top_p"]);
+    refused(&greedy(&["-p", "x", "--samplers", "magic"]), &["magic", "top_k"]);
+    refused(&greedy(&["-p", "x", "-l", "99999+1"]), &["99999"]);
+}
+
+#[test]
+fn a_seed_decides_the_draws() {
+    common::model(SMOLLM2);
+    let draw = |seed: &str| {
+        let args = ["run", "--json", "-n", "8", "--temp", "1.5", "--seed", seed, "-p", "Once upon a time"];
+        json(&args, "")["token_ids"].clone()
+    };
+    assert_eq!(draw("1"), draw("1"));
+    assert_ne!(draw("1"), draw("2"));
+    let banned = json(&greedy(&["--json", "-n", "1", "-l", "7042-inf", "-p", "The capital of France is"]), "");
+    assert_ne!(banned["token_ids"][0], 7042);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_the_text_and_says_so() {
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+
+    common::model(SMOLLM2);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_oribi"))
+        .args(greedy(&["--ignore-eos", "-p", "Count: 1, 2, 3,"]))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    // Once the first text is there, the generation is under way.
+    let mut first = [0];
+    child.stdout.as_mut().expect("a pipe").read_exact(&mut first).expect("some text");
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
+    assert!(killed.success());
+    let output = child.wait_with_output().expect("the program ends");
+    assert_eq!(output.status.code(), Some(130));
+    assert!(output.stdout.ends_with(b"\n"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("interrupted"));
 }

@@ -5,10 +5,14 @@ use std::path::Path;
 
 use comfy_table::{CellAlignment, Table};
 use oribi::Result;
+use oribi::backend::cpu::team;
 use oribi::dtype::DType;
 use oribi::gguf::{Gguf, TensorInfo, Value};
+use oribi::model::HyperParams;
+use oribi::session::{MemoryPrediction, SessionOptions, predict_memory};
 use serde_json::{Map, json};
 
+use crate::engine::ContextArgs;
 use crate::options::ModelArg;
 use crate::{cache, output};
 
@@ -23,6 +27,11 @@ const SHOWN_CHARS: usize = 72;
 pub struct Args {
     #[command(flatten)]
     model: ModelArg,
+    #[command(flatten)]
+    context: ContextArgs,
+    /// Format of the keys and values in the cache
+    #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = ["f16"])]
+    cache_type: String,
     /// One JSON object on standard output; strings and short arrays in full
     #[arg(long)]
     json: bool,
@@ -31,7 +40,29 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     let path = cache::resolve(args.model.name())?;
     let gguf = Gguf::open(&path).map_err(|e| e.within(path.display()))?;
-    if args.json { output::print_json(&as_json(&path, &gguf)) } else { output::print(&as_text(&path, &gguf)) }
+    let options = args.context.options();
+    let memory =
+        Memory { needed: predict_memory(&gguf, &options, team::default_threads()), options, cache: args.cache_type };
+    if args.json {
+        output::print_json(&as_json(&path, &gguf, &memory))
+    } else {
+        output::print(&as_text(&path, &gguf, &memory))
+    }
+}
+
+/// What a run of the asked size would take, or why that cannot be said.
+struct Memory {
+    needed: Result<MemoryPrediction>,
+    options: SessionOptions,
+    cache: String,
+}
+
+impl Memory {
+    /// Positions that were asked for, or those that the model was trained for.
+    fn n_ctx(&self, gguf: &Gguf) -> u64 {
+        let trained = || HyperParams::from_gguf(gguf).map_or(0, |h| h.n_ctx_train);
+        if self.options.n_ctx == 0 { trained() as u64 } else { self.options.n_ctx as u64 }
+    }
 }
 
 /// Elements, bytes and number of a set of tensors.
@@ -65,7 +96,7 @@ fn by_format(gguf: &Gguf) -> BTreeMap<DType, Totals> {
     groups.into_iter().map(|(dtype, tensors)| (dtype, Totals::of(tensors))).collect()
 }
 
-fn as_text(path: &Path, gguf: &Gguf) -> String {
+fn as_text(path: &Path, gguf: &Gguf, memory: &Memory) -> String {
     let totals = Totals::of(gguf.tensors());
     let metadata = gguf.metadata();
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
@@ -83,6 +114,17 @@ fn as_text(path: &Path, gguf: &Gguf) -> String {
         totals.n_tensors,
         totals.bits_per_weight()
     );
+    text += &match &memory.needed {
+        Ok(needed) => format!(
+            "  a run with a context of {}, {} cache and batches of {} needs {}: {}\n",
+            memory.n_ctx(gguf),
+            memory.cache,
+            memory.options.n_batch,
+            output::human_bytes(needed.total),
+            crate::memory::describe(needed)
+        ),
+        Err(error) => format!("  cannot run: {error}\n"),
+    };
     text += &section("metadata", metadata_table(gguf));
     text += &section("formats", format_table(gguf));
     text += &section("tensors", tensor_table(gguf));
@@ -173,7 +215,7 @@ fn printable(name: &str) -> String {
     name.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
-fn as_json(path: &Path, gguf: &Gguf) -> serde_json::Value {
+fn as_json(path: &Path, gguf: &Gguf, memory: &Memory) -> serde_json::Value {
     let totals = Totals::of(gguf.tensors());
     let metadata: Map<String, serde_json::Value> =
         gguf.metadata().iter().map(|(key, value)| (key.to_string(), metadata_json(&value))).collect();
@@ -186,10 +228,27 @@ fn as_json(path: &Path, gguf: &Gguf) -> serde_json::Value {
         "n_files": gguf.n_shards(),
         "n_bytes": gguf.file_bytes(),
         "totals": totals_json(&totals),
+        "memory": memory_json(gguf, memory),
         "formats": formats,
         "metadata": metadata,
         "tensors": tensors,
     })
+}
+
+/// Bytes of a run; `error` where the model cannot run.
+fn memory_json(gguf: &Gguf, memory: &Memory) -> serde_json::Value {
+    match &memory.needed {
+        Ok(needed) => json!({
+            "n_ctx": memory.n_ctx(gguf),
+            "cache_type": memory.cache,
+            "n_batch": memory.options.n_batch,
+            "weights": needed.weights,
+            "kv_cache": needed.kv_cache,
+            "scratch": needed.scratch,
+            "total": needed.total,
+        }),
+        Err(error) => json!({"error": error.to_string()}),
+    }
 }
 
 fn totals_json(totals: &Totals) -> serde_json::Value {

@@ -1,11 +1,18 @@
 //! The command-line program. It sees only the public interface of the library.
 
 mod cache;
+mod engine;
+mod generation;
 mod inspect;
+mod interrupt;
+mod memory;
 mod models;
 mod options;
 mod output;
+mod progress;
 mod prompt;
+mod run;
+mod sampling;
 mod tokenize;
 
 use std::process::ExitCode;
@@ -25,7 +32,9 @@ struct Cli {
 }
 
 #[derive(clap::Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "made once")]
 enum Command {
+    Run(run::Args),
     Inspect(inspect::Args),
     Models(models::Args),
     Tokenize(tokenize::Args),
@@ -33,6 +42,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Run(args) => run::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Models(args) => models::run(args),
         Command::Tokenize(args) => tokenize::run(args),
@@ -42,7 +52,7 @@ fn main() -> ExitCode {
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("oribi: {error}");
-            ExitCode::from(if error.kind() == ErrorKind::Cancelled { 130 } else { 1 })
+            ExitCode::from(if error.kind() == ErrorKind::Cancelled { interrupt::STATUS } else { 1 })
         }
     }
 }
