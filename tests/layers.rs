@@ -296,10 +296,9 @@ fn kernel_violations(sources: &[Source]) -> Vec<String> {
     let mut found = Vec::new();
     for (path, text) in sources {
         for (n, line) in blank(text).lines().enumerate() {
-            if let Some(header) = line.split_once("#include <").and_then(|(_, rest)| rest.split('>').next()) {
-                if !KERNEL_HEADERS.contains(&header) {
-                    found.push(format!("{path}:{}: includes <{header}>", n + 1));
-                }
+            let header = line.split_once("#include <").and_then(|(_, rest)| rest.split('>').next());
+            if let Some(header) = header.filter(|header| !KERNEL_HEADERS.contains(header)) {
+                found.push(format!("{path}:{}: includes <{header}>", n + 1));
             }
             for call in ["malloc(", "calloc(", "realloc(", "free(", "printf(", "pthread_", "abort(", "exit("] {
                 if line.contains(call) {

@@ -148,7 +148,7 @@ impl HyperParams {
     /// The sliding window of a block; `None` where it sees everything.
     pub fn window_of(&self, block: usize) -> Option<usize> {
         match self.arch.window {
-            Window::Alternating { period } if (block + 1) % period != 0 => self.sliding_window,
+            Window::Alternating { period } if !(block + 1).is_multiple_of(period) => self.sliding_window,
             _ => None,
         }
     }

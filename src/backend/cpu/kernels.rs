@@ -303,7 +303,7 @@ impl KernelSet {
     ///
     /// Errors: `Internal` if the table has none.
     pub(crate) fn plain(&self, op: c::oribi_op) -> Result<Kernel> {
-        match self.chosen.iter().find(|kernel| kernel.0.op == op) {
+        match self.chosen.iter().find(|kernel| kernel.op() == op) {
             Some(kernel) => Ok(*kernel),
             None => bail!(Internal, "no kernel for operation {op}"),
         }
@@ -313,7 +313,7 @@ impl KernelSet {
     ///
     /// Errors: `Unsupported` if the format has none.
     pub(crate) fn weight(&self, op: c::oribi_op, dtype: DType) -> Result<Kernel> {
-        match self.chosen.iter().find(|kernel| kernel.0.op == op && kernel.0.dtype == dtype as u32) {
+        match self.chosen.iter().find(|kernel| kernel.op() == op && kernel.0.dtype == dtype as u32) {
             Some(kernel) => Ok(*kernel),
             None => bail!(Unsupported, "tensor type {dtype} cannot be computed with"),
         }
