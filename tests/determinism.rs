@@ -1,0 +1,168 @@
+//! The same bits, however the work is divided: threads, chunks, batches, instruction sets, forks. On the real SmolLM2.
+
+mod common;
+
+use std::sync::Arc;
+
+use oribi::backend::cpu::CpuOptions;
+use oribi::backend::cpu::kernels::Isa;
+use oribi::model::{Model, ModelOptions};
+use oribi::session::{Batch, SequenceId, Session, SessionOptions};
+
+/// Prompt tokens: past a page (64) and past a split of attention (256).
+const LONG: usize = 270;
+/// Prompt tokens where the scalar kernels take part: past a page.
+const SHORT: usize = 70;
+
+fn load(n_threads: usize, isa: Option<Isa>) -> Arc<Model> {
+    let cpu = CpuOptions { n_threads: Some(n_threads), isa };
+    Model::open(common::model("SmolLM2-135M-Instruct.Q4_1.gguf"), ModelOptions { cpu, ..Default::default() }).unwrap()
+}
+
+fn tokens(model: &Model, n: usize) -> Vec<u32> {
+    let text = std::fs::read_to_string(common::data("eval-en.txt")).unwrap();
+    let mut ids = model.tokenizer().encode(&text[..8 * n], true, true).unwrap();
+    assert!(ids.len() >= n);
+    ids.truncate(n);
+    ids
+}
+
+fn session(model: &Arc<Model>, n_batch: usize, n_sequences: usize) -> Session {
+    let options = SessionOptions { n_ctx: 512, n_batch, n_sequences, ..Default::default() };
+    Session::new(model, &options).unwrap()
+}
+
+fn bits(logits: Option<&[f32]>) -> Vec<u32> {
+    logits.unwrap().iter().map(|l| l.to_bits()).collect()
+}
+
+/// The logits after a prompt and after one generated token, in a session of its own.
+fn fresh(model: &Arc<Model>, ids: &[u32], n_batch: usize) -> [Vec<u32>; 2] {
+    let mut session = session(model, n_batch, 1);
+    let sequence = session.new_sequence().unwrap();
+    session.decode(&Batch::prompt(sequence, ids)).unwrap();
+    let after_prompt = bits(session.logits(0));
+    session.decode(&Batch::prompt(sequence, &[ids[0]])).unwrap();
+    [after_prompt, bits(session.logits(0))]
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let expected = {
+        let model = load(1, None);
+        fresh(&model, &tokens(&model, LONG), 512)
+    };
+    for n_threads in [2, 3] {
+        let model = load(n_threads, None);
+        assert!(fresh(&model, &tokens(&model, LONG), 512) == expected, "{n_threads} threads");
+    }
+}
+
+#[test]
+fn chunks_do_not_change_a_bit() {
+    let model = load(2, None);
+    let ids = tokens(&model, LONG);
+    let expected = fresh(&model, &ids, 512);
+    for n_batch in [1, 7, 32] {
+        assert!(fresh(&model, &ids, n_batch) == expected, "chunks of {n_batch}");
+    }
+}
+
+#[test]
+fn instruction_sets_do_not_change_a_bit() {
+    let expected = {
+        let model = load(2, Some(Isa::Scalar));
+        fresh(&model, &tokens(&model, SHORT), 512)
+    };
+    for &isa in Isa::ALL {
+        if isa > Isa::detect() {
+            println!("not run: this CPU has no {isa}");
+            continue;
+        }
+        let model = load(2, Some(isa));
+        assert!(fresh(&model, &tokens(&model, SHORT), 512) == expected, "{isa}");
+    }
+}
+
+/// Five sequences of different lengths in one batch, their tokens interleaved, equal themselves alone.
+#[test]
+fn company_does_not_change_a_bit() {
+    let model = load(2, None);
+    let ids = tokens(&model, LONG);
+    let prompts: Vec<&[u32]> = [LONG, 1, 64, 65, 130].iter().enumerate().map(|(i, &n)| &ids[i..n.max(i + 1)]).collect();
+    let expected: Vec<_> = prompts.iter().map(|prompt| fresh(&model, prompt, 512)).collect();
+    for n_batch in [512, 33] {
+        let mut session = session(&model, n_batch, 5);
+        let sequences: Vec<SequenceId> = prompts.iter().map(|_| session.new_sequence().unwrap()).collect();
+        let mut batch = Batch::new();
+        let mut order = Vec::new();
+        for i in 0..LONG {
+            for (s, prompt) in prompts.iter().enumerate().filter(|(_, prompt)| i < prompt.len()) {
+                let last = i + 1 == prompt.len();
+                batch.push(sequences[s], prompt[i], last);
+                if last {
+                    order.push(s);
+                }
+            }
+        }
+        session.decode(&batch).unwrap();
+        for (output, &s) in order.iter().enumerate() {
+            assert!(bits(session.logits(output)) == expected[s][0], "prompt {s}, chunks of {n_batch}");
+        }
+        let mut step = Batch::new();
+        for (s, prompt) in prompts.iter().enumerate() {
+            step.push(sequences[s], prompt[0], true);
+        }
+        session.decode(&step).unwrap();
+        for s in 0..prompts.len() {
+            assert!(bits(session.logits(s)) == expected[s][1], "step of sequence {s}, chunks of {n_batch}");
+        }
+    }
+}
+
+/// A fork and what it was forked from go on independently, and a truncated sequence is as if the rest had never been.
+#[test]
+fn fork_and_truncate_equal_a_fresh_run() {
+    let model = load(2, None);
+    let ids = tokens(&model, 150);
+    for shared in [1, 63, 64, 65, 100, 128] {
+        let mut session = session(&model, 512, 3);
+        let trunk = session.new_sequence().unwrap();
+        session.decode(&Batch::prompt(trunk, &ids[..shared])).unwrap();
+        let fork = session.fork(trunk).unwrap();
+        let other: Vec<u32> = ids[..shared].iter().chain(ids[10..30].iter()).copied().collect();
+        session.decode(&Batch::prompt(fork, &ids[10..30])).unwrap();
+        let forked = bits(session.logits(0));
+        session.decode(&Batch::prompt(trunk, &ids[shared..])).unwrap();
+        let grown = bits(session.logits(0));
+        assert!(forked == fresh(&model, &other, 512)[0], "fork at {shared}");
+        assert!(grown == fresh(&model, &ids, 512)[0], "trunk after a fork at {shared}");
+
+        session.truncate(trunk, shared).unwrap();
+        assert_eq!(session.len(trunk).unwrap(), shared);
+        session.decode(&Batch::prompt(trunk, &ids[10..30])).unwrap();
+        assert!(bits(session.logits(0)) == forked, "truncated to {shared}");
+        session.remove(fork).unwrap();
+        session.remove(trunk).unwrap();
+        assert!(session.len(trunk).is_err());
+    }
+}
+
+/// Two sessions on one model, from two threads.
+#[test]
+fn sessions_on_two_threads_equal_themselves_alone() {
+    let model = load(2, None);
+    let ids = tokens(&model, SHORT);
+    let prompts = [&ids[..40], &ids[20..SHORT]];
+    let expected = prompts.map(|prompt| fresh(&model, prompt, 512));
+    std::thread::scope(|scope| {
+        for (prompt, expected) in prompts.iter().zip(&expected) {
+            let model = &model;
+            scope.spawn(move || {
+                for _ in 0..3 {
+                    assert!(fresh(model, prompt, 16) == *expected);
+                }
+            });
+        }
+    });
+}
