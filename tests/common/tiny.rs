@@ -71,7 +71,8 @@ pub fn tiny(shape: Shape) -> Tiny {
     let (q, kv) = (4 * shape.head_dim as u64, 2 * shape.head_dim as u64);
     let mut tensors = vec![("token_embd.weight".to_string(), shape.dtype, vec![dim, shape.n_vocab as u64])];
     for i in 0..shape.n_blocks {
-        let mut add = |part: &str, dtype, dims: &[u64]| tensors.push((format!("blk.{i}.{part}.weight"), dtype, dims.to_vec()));
+        let mut add =
+            |part: &str, dtype, dims: &[u64]| tensors.push((format!("blk.{i}.{part}.weight"), dtype, dims.to_vec()));
         add("attn_norm", DType::F32, &[dim]);
         add("attn_q", shape.dtype, &[dim, q]);
         add("attn_k", shape.dtype, &[dim, kv]);
@@ -98,7 +99,19 @@ pub fn set_vocabulary(b: &mut GgufBuilder, n_vocab: usize) {
     tokens.extend((0..256).map(|byte| format!("<0x{byte:02X}>")));
     tokens.extend((tokens.len()..n_vocab).map(|i| format!("\u{2581}w{i}")));
     tokens.truncate(n_vocab);
-    let kinds: Vec<i32> = (0..n_vocab).map(|i| if i == 0 { 2 } else if i < 3 { 3 } else if i < 259 { 6 } else { 1 }).collect();
+    let kinds: Vec<i32> = (0..n_vocab)
+        .map(|i| {
+            if i == 0 {
+                2
+            } else if i < 3 {
+                3
+            } else if i < 259 {
+                6
+            } else {
+                1
+            }
+        })
+        .collect();
     let scores: Vec<f32> = (0..n_vocab).map(|i| -(i as f32)).collect();
     b.set("tokenizer.ggml.model", "llama").unwrap();
     b.set("tokenizer.ggml.tokens", tokens.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
@@ -153,7 +166,8 @@ pub fn random_data(dtype: DType, n_elems: usize, random: &mut Random) -> Vec<u8>
             let mut data: Vec<u8> = (0..n_bytes).map(|_| random.next() as u8).collect();
             for block in data.chunks_mut(dtype.block_bytes()) {
                 for &at in places {
-                    block[at..at + 2].copy_from_slice(&f16::from_f32(scale * (1.5 + 0.5 * random.unit())).to_le_bytes());
+                    block[at..at + 2]
+                        .copy_from_slice(&f16::from_f32(scale * (1.5 + 0.5 * random.unit())).to_le_bytes());
                 }
                 match dtype {
                     // An exponent near 2^-6.

@@ -1,0 +1,199 @@
+//! Sessions on tiny models: every weight format, both architectures, limits, errors that change nothing, cancel.
+
+#[path = "common/tiny.rs"]
+mod tiny;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use oribi::ErrorKind;
+use oribi::backend::cpu::CpuOptions;
+use oribi::backend::cpu::kernels::Isa;
+use oribi::dtype::DType;
+use oribi::gguf::Gguf;
+use oribi::model::{Model, ModelOptions};
+use oribi::session::{Batch, Control, Session, SessionOptions, predict_memory};
+use tiny::{Shape, tiny, write};
+
+/// Every format that weights are computed in.
+const FORMATS: &[DType] = &[
+    DType::F32,
+    DType::F16,
+    DType::BF16,
+    DType::Q4_0,
+    DType::Q4_1,
+    DType::Q5_0,
+    DType::Q5_1,
+    DType::Q8_0,
+    DType::Q8_1,
+    DType::Q2_K,
+    DType::Q3_K,
+    DType::Q4_K,
+    DType::Q5_K,
+    DType::Q6_K,
+    DType::Q8_K,
+    DType::IQ4_NL,
+    DType::IQ4_XS,
+    DType::MXFP4,
+];
+
+fn load(shape: Shape, n_threads: usize, isa: Option<Isa>) -> Arc<Model> {
+    let cpu = CpuOptions { n_threads: Some(n_threads), isa };
+    Model::load(Gguf::from_bytes(write(tiny(shape))).unwrap(), ModelOptions { cpu, ..Default::default() }).unwrap()
+}
+
+fn session(model: &Arc<Model>, options: SessionOptions) -> Session {
+    Session::new(model, &SessionOptions { n_ctx: 100, ..options }).unwrap()
+}
+
+fn prompt(n: usize) -> Vec<u32> {
+    (0..n as u32).map(|i| (i * 37 + 11) % 300).collect()
+}
+
+fn logits_of(model: &Arc<Model>, ids: &[u32], n_batch: usize) -> Vec<u32> {
+    let mut session = session(model, SessionOptions { n_batch, ..Default::default() });
+    let sequence = session.new_sequence().unwrap();
+    session.decode(&Batch::prompt(sequence, ids)).unwrap();
+    let logits = session.logits(0).unwrap();
+    assert!(logits.iter().all(|l| l.is_finite()), "a logit is not finite");
+    assert!(logits.iter().any(|l| l.abs() > 1e-3), "all logits are zero");
+    logits.iter().map(|l| l.to_bits()).collect()
+}
+
+#[test]
+fn every_format_and_architecture_gives_the_same_bits_on_every_instruction_set() {
+    let ids = prompt(70);
+    // Six blocks of gemma3 are one period of its windows.
+    for (arch, n_blocks, formats) in [("llama", 1, FORMATS), ("gemma3", 6, &[DType::F16, DType::Q5_0, DType::Q4_K])] {
+        for &dtype in formats {
+            let shape = Shape { n_blocks, ..Shape::new(arch, dtype) };
+            let expected = logits_of(&load(shape, 2, Some(Isa::Scalar)), &ids, 512);
+            for &isa in Isa::ALL.iter().filter(|&&isa| isa > Isa::Scalar) {
+                if isa > Isa::detect() {
+                    println!("not run: this CPU has no {isa}");
+                    continue;
+                }
+                let model = load(shape, 2, Some(isa));
+                assert!(logits_of(&model, &ids, 512) == expected, "{arch} {dtype} {isa}");
+                assert!(logits_of(&model, &ids, 3) == expected, "{arch} {dtype} {isa}, chunks of 3");
+            }
+        }
+    }
+}
+
+/// Rows of outputs that fill no panel, heads of odd lengths.
+#[test]
+fn sizes_that_fill_no_panel_give_the_same_bits() {
+    let ids = prompt(70);
+    for head_dim in [2, 18, 80, 100] {
+        let shape =
+            Shape { dim: 96, head_dim, ffn_dim: 40, n_vocab: 307, n_blocks: 3, ..Shape::new("llama", DType::F16) };
+        let expected = logits_of(&load(shape, 1, Some(Isa::Scalar)), &ids, 512);
+        for n_threads in [1, 3] {
+            assert!(logits_of(&load(shape, n_threads, None), &ids, 20) == expected, "heads of {head_dim}");
+        }
+    }
+}
+
+#[test]
+fn a_full_context_is_an_error_and_changes_nothing() {
+    let model = load(Shape::new("llama", DType::Q4_0), 2, None);
+    let ids = prompt(101);
+    let mut s = session(&model, SessionOptions { n_batch: 16, ..Default::default() });
+    let sequence = s.new_sequence().unwrap();
+    let error = s.decode(&Batch::prompt(sequence, &ids)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ContextFull, "{error}");
+    assert_eq!(s.len(sequence).unwrap(), 0);
+    s.decode(&Batch::prompt(sequence, &ids[..100])).unwrap();
+    let last: Vec<u32> = s.logits(0).unwrap().iter().map(|l| l.to_bits()).collect();
+    assert_eq!(s.decode(&Batch::prompt(sequence, &ids[100..])).unwrap_err().kind(), ErrorKind::ContextFull);
+    assert_eq!(s.len(sequence).unwrap(), 100);
+    assert!(s.logits(0).is_none());
+    s.truncate(sequence, 99).unwrap();
+    s.decode(&Batch::prompt(sequence, &ids[99..100])).unwrap();
+    assert!(s.logits(0).unwrap().iter().map(|l| l.to_bits()).eq(last));
+}
+
+#[test]
+fn bad_batches_are_errors_that_name_the_thing() {
+    let model = load(Shape::new("llama", DType::Q4_0), 1, None);
+    let mut s = session(&model, SessionOptions { n_sequences: 2, ..Default::default() });
+    let (a, b) = (s.new_sequence().unwrap(), s.new_sequence().unwrap());
+    assert_eq!(s.new_sequence().unwrap_err().kind(), ErrorKind::InvalidState);
+    assert_eq!(s.fork(a).unwrap_err().kind(), ErrorKind::InvalidState);
+    for token in [300, u32::MAX] {
+        let error = s.decode(&Batch::prompt(a, &[token])).unwrap_err();
+        assert!(
+            error.kind() == ErrorKind::InvalidArgument && error.to_string().contains(&token.to_string()),
+            "{error}"
+        );
+    }
+    let mut greedy = Batch::new();
+    (0..3).for_each(|i| greedy.push(a, i, true));
+    assert_eq!(s.decode(&greedy).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    s.remove(b).unwrap();
+    assert_eq!(s.decode(&Batch::prompt(b, &[1])).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(s.truncate(a, 1).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    s.decode(&Batch::new()).unwrap();
+    assert!(s.logits(0).is_none());
+}
+
+#[test]
+fn options_out_of_range_are_refused() {
+    let model = load(Shape::new("llama", DType::Q4_0), 1, None);
+    for options in [
+        SessionOptions { n_batch: 0, ..Default::default() },
+        SessionOptions { n_batch: usize::MAX, ..Default::default() },
+        SessionOptions { n_sequences: 0, ..Default::default() },
+        SessionOptions { n_ctx: usize::MAX, ..Default::default() },
+        SessionOptions { max_outputs: usize::MAX, ..Default::default() },
+    ] {
+        assert_eq!(Session::new(&model, &options).err().unwrap().kind(), ErrorKind::InvalidArgument, "{options:?}");
+    }
+}
+
+/// A stop at any moment leaves the sequence as it was, and the same batch then gives the same bits.
+#[test]
+fn a_cancelled_batch_leaves_no_trace() {
+    let model = load(Shape::new("llama", DType::Q4_0), 2, None);
+    let ids = prompt(90);
+    let expected = logits_of(&model, &ids, 16);
+    let mut s = session(&model, SessionOptions { n_batch: 16, ..Default::default() });
+    let sequence = s.new_sequence().unwrap();
+    s.decode(&Batch::prompt(sequence, &ids[..10])).unwrap();
+    for stop_after in [0, 1, 5, 20, 29] {
+        let asked = AtomicUsize::new(0);
+        let stop = || asked.fetch_add(1, Ordering::Relaxed) >= stop_after;
+        let control = Control { stop: Some(&stop), progress: None };
+        let error = s.decode_with(&Batch::prompt(sequence, &ids[10..]), control).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+        assert_eq!(s.len(sequence).unwrap(), 10);
+    }
+    let mut seen = Vec::new();
+    let mut progress = |done, total| seen.push((done, total));
+    let control = Control { stop: None, progress: Some(&mut progress) };
+    s.decode_with(&Batch::prompt(sequence, &ids[10..]), control).unwrap();
+    assert!(s.logits(0).unwrap().iter().map(|l| l.to_bits()).eq(expected));
+    assert_eq!(seen, [(16, 80), (32, 80), (48, 80), (64, 80), (80, 80)]);
+}
+
+/// Sequences come and go for a long time in the memory of the most that existed at once.
+#[test]
+fn pages_are_used_again() {
+    let model = load(Shape { n_blocks: 1, ..Shape::new("llama", DType::Q4_0) }, 1, None);
+    let mut s = session(&model, SessionOptions { n_sequences: 3, ..Default::default() });
+    let predicted = predict_memory(model.gguf(), s.options(), 1).unwrap().kv_cache;
+    for round in 0..50 {
+        let a = s.new_sequence().unwrap();
+        s.decode(&Batch::prompt(a, &prompt(65 + round % 30))).unwrap();
+        let b = s.fork(a).unwrap();
+        let c = s.fork(b).unwrap();
+        for sequence in [a, b, c] {
+            s.decode(&Batch::prompt(sequence, &prompt(3))).unwrap();
+        }
+        for sequence in [b, a, c] {
+            s.remove(sequence).unwrap();
+        }
+        assert!(s.kv_bytes() <= predicted, "round {round}");
+    }
+}
