@@ -5,6 +5,8 @@ mod error;
 pub mod backend;
 pub mod chat;
 pub mod dtype;
+#[cfg(feature = "eval")]
+pub mod eval;
 pub mod generate;
 pub mod gguf;
 pub mod mapped_file;

@@ -1,0 +1,152 @@
+//! Fidelity on the real models: the reference against the golden results, then the runtime against the reference.
+//!
+//! `tests/data/perplexity.json` holds the reference's negative log-likelihood of every chunk of `eval-en.txt`; the slow run
+//! (`make test-all`) computes it anew.
+
+#![cfg(feature = "eval")]
+
+mod common;
+
+use oribi::eval::reference::Reference;
+use oribi::eval::{LogitSource, Perplexity, Runtime, argmax, collect_logits, divergence, perplexity};
+use oribi::gguf::Gguf;
+use oribi::model::{Model, ModelOptions};
+use oribi::session::Numerics;
+use oribi::tokenizer::Tokenizer;
+use std::ops::Range;
+
+const SMOLLM2: &str = "smollm2-135m-instruct-q4_1";
+const GEMMA3: &str = "gemma-3-270m-q4_k_m";
+
+/// Chunks that materials and peers are compared on.
+const N_CHUNKS: usize = 20;
+
+fn open(golden: &str) -> Gguf {
+    let file = common::golden(golden)["file"].as_str().unwrap().to_owned();
+    Gguf::open(&common::model(&file)).unwrap()
+}
+
+fn ids(json: &serde_json::Value) -> Vec<u32> {
+    json.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+}
+
+fn eval_tokens(gguf: &Gguf) -> Vec<u32> {
+    let text = std::fs::read_to_string(common::data("eval-en.txt")).unwrap();
+    Tokenizer::from_gguf(gguf).unwrap().encode(&text, true, false).unwrap()
+}
+
+/// One evaluation of the prompt and its golden continuation: a greedy decoder that is right so far picks the largest logit at
+/// every position, so all its picks are checked at once.
+fn check_golden(golden: &str) {
+    let gguf = open(golden);
+    let mut reference = Reference::new(&gguf).unwrap();
+    for prompt in common::golden(golden)["prompts"].as_array().unwrap() {
+        let text = &prompt["text"];
+        let (mut tokens, greedy) = (ids(&prompt["ids"]), ids(&prompt["greedy24"]));
+        let last = tokens.len() - 1;
+        tokens.extend(&greedy[..greedy.len() - 1]);
+        let n_tokens = tokens.len();
+        let logits = collect_logits(&mut reference, &tokens, last..n_tokens).unwrap();
+        let rows: Vec<&[f32]> = logits.chunks_exact(reference.n_vocab()).collect();
+
+        let mut order: Vec<usize> = (0..rows[0].len()).collect();
+        order.sort_by(|&a, &b| rows[0][b].total_cmp(&rows[0][a]));
+        for (rank, want) in prompt["top10"].as_array().unwrap().iter().enumerate() {
+            let (id, logit) = (want[0].as_u64().unwrap() as usize, want[1].as_f64().unwrap());
+            let got = f64::from(rows[0][id]);
+            assert_eq!(order[rank], id, "{golden} {text}: rank {rank}");
+            assert!((got - logit).abs() <= 0.001, "{golden} {text}: token {id} has {got}, not {logit}");
+        }
+        let picks: Vec<u32> = rows.iter().map(|row| argmax(row).unwrap() as u32).collect();
+        assert_eq!(picks, greedy, "{golden} {text}");
+    }
+}
+
+#[test]
+fn the_reference_has_the_golden_logits_and_continuations_of_smollm2() {
+    check_golden(SMOLLM2);
+}
+
+#[test]
+fn the_reference_has_the_golden_logits_and_continuations_of_gemma3() {
+    check_golden(GEMMA3);
+}
+
+fn runtime(gguf: &Gguf, n_ctx: usize) -> Runtime {
+    let model = Model::load(gguf.clone(), ModelOptions::default()).unwrap();
+    Runtime::new(&model, n_ctx, Numerics::Portable).unwrap()
+}
+
+fn check_divergence(golden: &str, positions: Range<usize>) {
+    let gguf = open(golden);
+    let tokens = eval_tokens(&gguf);
+    let (mut reference, mut runtime) = (Reference::new(&gguf).unwrap(), runtime(&gguf, positions.end));
+    let got = divergence(&mut reference, &mut runtime, &tokens[..positions.end], positions).unwrap();
+    println!("{golden}: {got:?}");
+    assert!(got.mean_kld <= 1e-5, "{golden}: {got:?}");
+    assert!(got.top1_agreement >= 0.95, "{golden}: {got:?}");
+}
+
+#[test]
+fn the_portable_runtime_is_within_1e_5_nats_of_the_reference_on_smollm2() {
+    check_divergence(SMOLLM2, if common::test_all() { 256..1024 } else { 128..192 });
+}
+
+/// Positions beyond the sliding window of 512, so that it matters.
+#[test]
+fn the_portable_runtime_is_within_1e_5_nats_of_the_reference_on_gemma3() {
+    check_divergence(GEMMA3, if common::test_all() { 512..1024 } else { 528..560 });
+}
+
+/// The committed result of the reference over the first `n_chunks` chunks.
+fn committed(golden: &str, n_chunks: usize) -> Perplexity {
+    let path = common::data("perplexity.json");
+    let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let chunks = json[golden]["chunk_nll"].as_array().unwrap();
+    assert_eq!(chunks.len(), N_CHUNKS);
+    let chunk_nll: Vec<f64> = chunks[..n_chunks].iter().map(|nll| nll.as_f64().unwrap()).collect();
+    let n_scored_per_chunk = 255;
+    let mean = chunk_nll.iter().sum::<f64>() / (n_chunks * n_scored_per_chunk) as f64;
+    Perplexity { value: mean.exp(), chunk_nll, n_scored_per_chunk }
+}
+
+fn measure(source: &mut dyn LogitSource, gguf: &Gguf, n_chunks: usize) -> Perplexity {
+    let tokenizer = Tokenizer::from_gguf(gguf).unwrap();
+    let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
+    perplexity(source, &eval_tokens(gguf), bos, n_chunks).unwrap()
+}
+
+/// The portable runtime within 0.1 % of the reference.
+fn check_perplexity(golden: &str, n_chunks_normally: usize) {
+    let n_chunks = if common::test_all() { N_CHUNKS } else { n_chunks_normally };
+    let gguf = open(golden);
+    let got = measure(&mut runtime(&gguf, 512), &gguf, n_chunks);
+    let want = committed(golden, n_chunks);
+    println!("{golden}: {} over {n_chunks} of {N_CHUNKS} chunks, reference {}", got.value, want.value);
+    assert!((got.value / want.value - 1.0).abs() < 1e-3, "{golden}: {got:?} is not {want:?}");
+}
+
+#[test]
+fn the_portable_runtime_has_the_perplexity_of_the_reference_on_smollm2() {
+    check_perplexity(SMOLLM2, 2);
+}
+
+/// The committed results belong to the perplexities that are published with the golden results, and to this reference.
+fn check_committed(golden: &str, published: f64) {
+    let whole = committed(golden, N_CHUNKS);
+    assert!((whole.value / published - 1.0).abs() < 1e-4, "{golden}: {} is not {published}", whole.value);
+    if !common::test_all() {
+        println!("skipped: computing the reference's perplexity of {golden} anew (ORIBI_TEST_ALL=1)");
+        return;
+    }
+    let gguf = open(golden);
+    let got = measure(&mut Reference::new(&gguf).unwrap(), &gguf, N_CHUNKS);
+    for (chunk, (got, want)) in got.chunk_nll.iter().zip(&whole.chunk_nll).enumerate() {
+        assert!((got / want - 1.0).abs() < 1e-6, "{golden} chunk {chunk}: {got} is not {want}");
+    }
+}
+
+#[test]
+fn the_committed_perplexity_of_smollm2_is_that_of_the_reference() {
+    check_committed(SMOLLM2, 7.5080);
+}
