@@ -278,10 +278,32 @@ static inline void matmul_tiles(const oribi_matmul_args *a, const tile_set *tile
   }
 }
 
-/* Defines a tile function: the body for one format, number of columns and number of rows. */
-#define TILE(body, name, format, n_columns, n_rows)                                            \
-  static void name(const uint8_t *panels, uint32_t k, const tile_rows *rows) { \
-    body(format, n_columns, n_rows, panels, k, rows);                                          \
+/* ---- what an instruction set's file expands ---- */
+
+/* A tile function: the body for one format, number of columns and number of rows. */
+#define TILE(body, name, format, n_columns, n_rows)                                     \
+  static void name(const uint8_t *panels, uint32_t k, const tile_rows *rows) {          \
+    body(format, n_columns, n_rows, panels, k, rows);                                   \
   }
+
+/* The kernel of a format from its tiles name_wide, name_1, name_2, name_4 and rows8. */
+#define KERNEL_OF_TILES(name, symbol, rows8_tile, n_wide_columns, bytes_of_panel, bytes_of_acts) \
+  void symbol(const void *);                                                            \
+  void symbol(const void *args) {                                                       \
+    const oribi_matmul_args *a = args;                                                  \
+    const tile_set tiles = {                                                            \
+        .one_row_wide = name##_wide,                                                    \
+        .rows1 = name##_1,                                                              \
+        .rows2 = name##_2,                                                              \
+        .rows4 = name##_4,                                                              \
+        .rows8 = rows8_tile,                                                            \
+        .wide_panels = n_wide_columns / COLUMNS_PER_PANEL,                              \
+        .panel_bytes = bytes_of_panel,                                                  \
+        .acts_row_bytes = bytes_of_acts,                                                \
+    };                                                                                  \
+    matmul_tiles(a, &tiles);                                                            \
+  }
+#define CODES_PANEL_BYTES(f) ((size_t)(a->k / f.block_len) * f.packed_bytes)
+#define FLOATS_PANEL_BYTES(f) ((size_t)a->k * ROWS * float_bytes(f))
 
 #endif

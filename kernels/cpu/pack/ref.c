@@ -28,8 +28,17 @@ static inline void read_nibbles(const uint8_t *src, uint8_t *code) {
   }
 }
 
+/* Bit k of 4 bytes is bit 4 of code k. Eight at once: every byte of a word keeps its own bit of the source byte, which adding
+ * 0x7f then carries to the byte's top. */
 static inline void read_fifth_bits(const uint8_t *src, uint8_t *code) {
-  for (int k = 0; k < GROUP; k++) code[k] |= (uint8_t)((src[k / 8] >> (k % 8) & 1) << 4);
+  const uint64_t ones = 0x0101010101010101u;
+  for (int i = 0; i < GROUP / 8; i++) {
+    const uint64_t own_bit = src[i] * ones & 0x8040201008040201u;
+    uint64_t eight;
+    memcpy(&eight, code + 8 * i, sizeof eight);
+    eight |= ((own_bit + 0x7f * ones) >> 7 & ones) << 4;
+    memcpy(code + 8 * i, &eight, sizeof eight);
+  }
 }
 
 /* Signed bytes, 128 added. */
@@ -168,13 +177,20 @@ static void read_iq4_xs(const uint8_t *src, block_codes *c, uint8_t *block, int 
 
 /* ---- codes to lines ---- */
 
-/* The lower or upper bits of 32 codes of one row into lines of n_bits; the inverse of packed_bits. */
+/* n_bits of 32 codes of one row, from bit `down` of each, into lines; the inverse of packed_bits. The four inputs of a step are
+ * moved at once, as the 32-bit lane that they share. */
 static inline void store_bits(uint8_t *lines, int n_bits, int row, const uint8_t *code, int down) {
-  for (int k = 0; k < GROUP; k++) {
-    const int step = k / 4, per_byte = 8 / n_bits;
+  const uint32_t mask = ((1u << n_bits) - 1) * 0x01010101u;
+  const int per_byte = 8 / n_bits;
+  for (int step = 0; step < STEPS; step++) {
     const int line = n_bits == 4 ? step % 4 : step / per_byte;
     const int shift = n_bits == 4 ? step / 4 * 4 : step % per_byte * n_bits;
-    lines[line * LINE + row * 4 + k % 4] |= (uint8_t)((code[k] >> down & ((1 << n_bits) - 1)) << shift);
+    uint8_t *lane = lines + line * LINE + row * 4;
+    uint32_t four, have;
+    memcpy(&four, code + 4 * step, sizeof four);
+    memcpy(&have, lane, sizeof have);
+    have |= (four >> down & mask) << shift;
+    memcpy(lane, &have, sizeof have);
   }
 }
 

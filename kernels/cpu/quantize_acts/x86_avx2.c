@@ -18,7 +18,7 @@ ORIBI_INLINE uint32_t group_magnitude(const float *x) {
 
 /* 16 codes in order of k. */
 static inline __m256i half_codes(const float *x, __m256 inverse) {
-  const int rne = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+  enum { rne = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC };
   const __m256i low = _mm256_cvtps_epi32(_mm256_round_ps(_mm256_mul_ps(_mm256_loadu_ps(x), inverse), rne));
   const __m256i high = _mm256_cvtps_epi32(_mm256_round_ps(_mm256_mul_ps(_mm256_loadu_ps(x + 8), inverse), rne));
   return _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), _MM_SHUFFLE(3, 1, 2, 0));

@@ -80,6 +80,8 @@ ORIBI_INLINE vdot dot_add(vdot sum, vcodes codes, const uint8_t *acts, int t) {
   const vint even = _mm256_madd_epi16(codes.even, v_set1(load_i32(acts + 8 * t)));
   const vint odd = _mm256_madd_epi16(codes.odd, v_set1(load_i32(acts + 8 * t + 4)));
   sum.sum = _mm256_add_epi32(sum.sum, _mm256_add_epi32(even, odd));
+  /* Or else GCC reorders the additions of a whole group into a tree, whose leaves do not fit in the registers. */
+  __asm__("" : "+x"(sum.sum));
   return sum;
 }
 

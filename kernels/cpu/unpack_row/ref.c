@@ -2,16 +2,16 @@
 #include "../packed.h"
 
 static inline void unpack_blocks(const oribi_unpack_row_args *a, packed_format f) {
-  const int row = (int)a->row, half_len = GROUP / f.n_scales;
+  const int row = (int)a->row, part_len = GROUP / f.n_scales;
   float *y = a->y;
   for (uint32_t b = 0; b < a->k / f.block_len; b++) {
     const uint8_t *block = a->panel + (size_t)b * f.packed_bytes;
     for (int g = 0; g < f.n_groups; g++, y += GROUP) {
       const uint8_t *group = block + f.groups_at + g * f.group_bytes;
-      for (int k = 0; k < GROUP; k++) {
-        const packed_scales scales = packed_scales_of(f, block, group, k / half_len, row);
-        y[k] = scales.s * (float)packed_code(f, group, row, k);
-        if (packed_has_min(f)) y[k] += scales.m;
+      for (int k = 0; k < GROUP; k += part_len) {
+        const packed_scales scales = packed_scales_of(f, block, group, k / part_len, row);
+        for (int i = k; i < k + part_len; i++) y[i] = scales.s * (float)packed_code(f, group, row, i);
+        for (int i = k; i < k + part_len && packed_has_min(f); i++) y[i] += scales.m;
       }
     }
   }

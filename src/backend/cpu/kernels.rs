@@ -37,15 +37,26 @@ impl Isa {
     ///
     /// Errors: `Device` for one that this CPU lacks, `InvalidArgument` for an unknown name in `ORIBI_ISA`.
     pub fn choose(wanted: Option<Isa>) -> Result<Isa> {
-        let wanted = match (wanted, std::env::var("ORIBI_ISA")) {
-            (Some(isa), _) => isa,
-            (None, Ok(name)) => name.parse::<Isa>().map_err(|e| e.within("ORIBI_ISA"))?,
-            (None, Err(_)) => return Ok(Isa::detect()),
+        let named = std::env::var_os("ORIBI_ISA").unwrap_or_default();
+        Isa::choose_from(wanted, &named.to_string_lossy())
+    }
+
+    /// [`Isa::choose`] with the content of the variable, which counts as absent when it is empty.
+    pub(super) fn choose_from(wanted: Option<Isa>, named: &str) -> Result<Isa> {
+        let isa = match wanted {
+            Some(isa) => isa,
+            None if named.is_empty() => Isa::detect(),
+            None => named.parse::<Isa>().map_err(|e| e.within("ORIBI_ISA"))?,
         };
-        if wanted > Isa::detect() {
-            bail!(Device, "this cpu has no {wanted} ({}), its best is {}", wanted.features(), Isa::detect());
+        if isa > Isa::detect() {
+            bail!(
+                Device,
+                "this cpu cannot run {isa} kernels, which need {}; its best is {}",
+                isa.features(),
+                Isa::detect()
+            );
         }
-        Ok(wanted)
+        Ok(isa)
     }
 
     /// Its name: `scalar`, `avx2`, `avx512`.

@@ -78,3 +78,13 @@ fn an_instruction_set_that_the_cpu_lacks_is_refused_by_name() {
     let error = "sse9".parse::<Isa>().unwrap_err();
     assert!(error.kind() == ErrorKind::InvalidArgument && error.to_string().contains("sse9"), "{error}");
 }
+
+#[test]
+fn an_argument_wins_over_the_variable_and_an_unknown_name_is_an_error() {
+    assert_eq!(Isa::choose_from(None, "").unwrap(), Isa::detect());
+    assert_eq!(Isa::choose_from(None, "scalar").unwrap(), Isa::Scalar);
+    assert_eq!(Isa::choose_from(Some(Isa::Scalar), "nonsense").unwrap(), Isa::Scalar);
+    let error = Isa::choose_from(None, "nonsense").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    assert!(error.to_string().contains("ORIBI_ISA"), "{error}");
+}
