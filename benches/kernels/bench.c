@@ -62,7 +62,7 @@ static void fill(uint8_t *p, size_t n) {
   uint32_t x = 1;
   for (size_t i = 0; i < n; i++) {
     x = x * 1664525u + 1013904223u;
-    p[i] = (uint8_t)(x >> 24) & 0x3f; /* an upper byte like this is a finite float in every format */
+    p[i] = 0x30 | (x >> 24 & 0x0f); /* with such an upper byte a float of any format is finite, and not denormal */
   }
 }
 
