@@ -36,7 +36,7 @@ pub(super) fn rewrite(source: &str, syntax: &SyntaxConfig) -> Result<String, Err
             Token::BlockStart
                 if matches!(tokens.peek(), Some(Ok((Token::Ident("generation" | "endgeneration"), _)))) =>
             {
-                while let Some(token) = tokens.next() {
+                for token in tokens.by_ref() {
                     if matches!(token?.0, Token::BlockEnd) {
                         break;
                     }
