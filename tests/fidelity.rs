@@ -131,6 +131,11 @@ fn the_portable_runtime_has_the_perplexity_of_the_reference_on_smollm2() {
     check_perplexity(SMOLLM2, 2);
 }
 
+#[test]
+fn the_portable_runtime_has_the_perplexity_of_the_reference_on_gemma3() {
+    check_perplexity(GEMMA3, 1);
+}
+
 /// The committed results belong to the perplexities that are published with the golden results, and to this reference.
 fn check_committed(golden: &str, published: f64) {
     let whole = committed(golden, N_CHUNKS);
@@ -149,4 +154,9 @@ fn check_committed(golden: &str, published: f64) {
 #[test]
 fn the_committed_perplexity_of_smollm2_is_that_of_the_reference() {
     check_committed(SMOLLM2, 7.5080);
+}
+
+#[test]
+fn the_committed_perplexity_of_gemma3_is_that_of_the_reference() {
+    check_committed(GEMMA3, 6.6595);
 }
