@@ -71,6 +71,12 @@ uint64_t V16_FN(check_math)(uint64_t step) {
       hash = (hash ^ word) * 1099511628211u;
     }
     for (int i = 0; i < 16; i++) check_exp(&of_exp, x[i], y[0][i]), check_tanh(&of_tanh, x[i], y[1][i]);
+    float nonpositive[16];
+    v16_store(nonpositive, v16_exp_of_nonpositive(v16_load(x)));
+    for (int i = 0; i < 16; i++) {
+      if (x[i] > 0.0f) continue;
+      expect(same_floats(nonpositive + i, y[0] + i, 1), "exp of what is not above 0", x[i], nonpositive[i]);
+    }
   }
   expect(of_exp.ulps <= 0.91, "exp is within 0.91 ulp", of_exp.at, 0);
   expect(of_tanh.ulps <= 1.37, "tanh is within 1.37 ulp", of_tanh.at, 0);

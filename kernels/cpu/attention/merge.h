@@ -1,7 +1,7 @@
 /* Merge of a row's attention states, in order of position:
  *
  *   m = the largest of the maxima;  w_s = exp(m_s - m)
- *   l = fma(w_s, l_s, l) and y_d = fma(w_s, acc_sd, y_d), both from 0, over the splits whose m_s is not -infinity, in order
+ *   l = fma(w_s, l_s, l) and y_d = fma(w_s, acc_sd, y_d), from 0, over the splits whose m_s is not -infinity, in order
  *   y_d = y_d / l
  *
  * A row that saw nothing in any split has no value: NaN (0 / 0). */

@@ -1,10 +1,10 @@
 /* ref.c - the oracle of attention: one row and one head at a time, in the plainest order.
  *
- * State of a row and head in a split: a maximum m, 16 partial sums, accumulators acc[head_dim]; at first -inf, 0, 0. Then for each
- * block of ORIBI_PAGE_LEN positions that the row sees some of, in order:
+ * State of a row and head in a split: a maximum m, 16 partial sums, accumulators acc[head_dim]; at first -inf, 0, 0. Then
+ * for each block of ORIBI_PAGE_LEN positions that the row sees some of, in order:
  *
- *   s_j  = sum over d of q_d * k_jd, by fma in order of d from 0;  s_j = s_j * scale;  with a soft cap: s_j = cap * tanh(s_j / cap)
- *          positions that the row does not see count as -infinity
+ *   s_j  = sum over d of q_d * k_jd, by fma in order of d from 0;  s_j = s_j * scale
+ *          with a soft cap, s_j = cap * tanh(s_j / cap);  positions that the row does not see count as -infinity
  *   top  = the largest s_j of the block (folded as 4 vectors of 16: (0, 1), (2, 3), then the tree of v16_max_lane)
  *   m'   = max(m, top);  base = m' (0 where m' is -infinity)
  *   p_j  = exp(s_j - base)
@@ -12,8 +12,8 @@
  *   sums = sums + ((p_i + p_16+i) + (p_32+i + p_48+i)), lane i of 16
  *   acc_d = fma(p_j, v_jd, acc_d) for the seen j in order
  *
- * The state ends as m, the folded sum, zeros up to ORIBI_STATE_HEADER, acc (the padding 0). So it depends on the row, the head and
- * the split alone, not on what else is computed in the same call, and unseen slots are never multiplied. */
+ * The state ends as m, the folded sum, zeros up to ORIBI_STATE_HEADER, acc (the padding 0). So it depends on the row, the
+ * head and the split alone, not on what else is computed in the same call, and unseen slots are never multiplied. */
 #include "../simd/v16_scalar.h"
 
 #include "../simd/v16_math.h"
@@ -27,7 +27,8 @@ typedef struct {
 } running;
 
 /* scores[64] of one query against one key page; -infinity outside of the seen range. */
-static void score_block(const oribi_attention_args *a, const float *q, const uint16_t *keys, seen_range seen, float *scores) {
+static void score_block(const oribi_attention_args *a, const float *q, const uint16_t *keys, seen_range seen,
+                        float *scores) {
   for (int j = 0; j < ORIBI_PAGE_LEN; j++) {
     float s = 0.0f;
     for (uint32_t d = 0; d < a->head_dim; d++) {

@@ -3,8 +3,8 @@
  *   SiLU       act(g) = g / (1 + exp(-g))
  *   tanh-GELU  act(g) = g / (1 + exp(-t)), t = g * fma(g * g, 2 c * 0.044715, 2 c), c = sqrt(2 / pi)
  *
- * The second is g / 2 * (1 + tanh(t / 2)) in another form, without the cancellation at negative g. A gate of -infinity gives
- * NaN; far below zero both are -0. */
+ * The second is g / 2 * (1 + tanh(t / 2)) in another form, without the cancellation at negative g. A gate of -infinity
+ * gives NaN; far below zero both are -0. */
 #include "../../oribi_kernels.h"
 #include "../simd/v16_math.h"
 

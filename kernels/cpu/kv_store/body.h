@@ -1,6 +1,6 @@
-/* Writes one position of a key/value page, rounded to float16 (to nearest, ties to even; too large is infinity; a NaN keeps its
- * sign and upper payload and becomes quiet). The key goes to one lane of its 16 positions, the value to its own row, whose padding is
- * written as zero. No other slot is touched. */
+/* Writes one position of a key/value page, rounded to float16 (to nearest, ties to even; too large is infinity; a NaN keeps
+ * its sign and upper payload and becomes quiet). The key goes to one lane of its 16 positions, the value to its own row,
+ * whose padding is written as zero. No other slot is touched. */
 #include "../../oribi_kernels.h"
 
 void V16_FN(oribi_kv_store)(const void *args);

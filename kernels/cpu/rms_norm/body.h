@@ -1,6 +1,6 @@
 /* Root-mean-square norm (Zhang and Sennrich 2019) of each row:
  *
- *   sum  = sum of x_i^2: lane i % 16 takes element i by fma in order of i, the 16 lanes are folded 8 + 8, 4 + 4, 2 + 2, 1 + 1
+ *   sum  = sum of x_i^2: lane i % 16 takes element i by fma in order of i; the lanes fold as 8 + 8, 4 + 4, 2 + 2, 1 + 1
  *   inv  = 1 / sqrt(sum / n + eps)
  *   y_i  = (x_i * inv) * weight_i
  *

@@ -12,7 +12,13 @@
 #define ORIBI_INLINE static inline __attribute__((always_inline, unused))
 #define ORIBI_MAY_INLINE static inline __attribute__((unused)) /* forcing arrays of 16 inline takes compilers minutes */
 #define ORIBI_ALIGN64 __attribute__((aligned(64)))
-#define ORIBI_UNROLL _Pragma("GCC unroll 16") /* for the short constant loops over registers */
+/* For the short constant loops over registers. Clang must unroll in full: with a count it does so too late, and the arrays
+ * stay in memory. */
+#ifdef __clang__
+#define ORIBI_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define ORIBI_UNROLL _Pragma("GCC unroll 16")
+#endif
 #endif
 
 #endif

@@ -47,6 +47,9 @@ V16_INLINE void v16_store_f16(uint16_t *p, v16 x) {
   _mm_storeu_si128((__m128i *)(p + 8), _mm256_cvtps_ph(x.high, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 
+/* Asks for the cache line of p; any address will do. */
+V16_INLINE void v16_prefetch(const char *p) { _mm_prefetch(p, _MM_HINT_T0); }
+
 /* a and b hold 8 elements each in order; shuffling by 128-bit halves leaves the 64-bit quarters as 0, 2, 1, 3. */
 V16_INLINE __m256 every_other(__m256 a, __m256 b, int odd) {
   const __m256 mixed = odd ? _mm256_shuffle_ps(a, b, 0xdd) : _mm256_shuffle_ps(a, b, 0x88);

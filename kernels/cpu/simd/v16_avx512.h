@@ -26,6 +26,9 @@ V16_INLINE void v16_store_f16(uint16_t *p, v16 x) {
   _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 
+/* Asks for the cache line of p; any address will do. */
+V16_INLINE void v16_prefetch(const char *p) { _mm_prefetch(p, _MM_HINT_T1); }
+
 V16_INLINE void v16_load_pairs(const float *p, v16 *even, v16 *odd) {
   const __m512i evens = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
   const __m512i odds = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);

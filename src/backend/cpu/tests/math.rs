@@ -1,5 +1,5 @@
 //! The error bounds of exp and tanh, seen through kernels that return them unchanged.
-//! `tests/kernels/v16_math.c` does the same for every float there is.
+//! `tests/kernels/math_body.h` does the same for every float there is.
 
 use super::*;
 
