@@ -17,3 +17,8 @@ pub mod session;
 pub mod tokenizer;
 
 pub use error::{Error, ErrorKind, Result};
+
+/// The README's program compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -131,7 +131,7 @@ fn models_lists_the_cache_and_names_resolve_in_it() {
 #[test]
 fn without_a_default_model_the_error_says_how_to_get_one() {
     let empty = tempfile::tempdir().expect("a temporary folder");
-    for command in ["inspect", "tokenize", "run"] {
+    for command in ["inspect", "tokenize", "run", "chat"] {
         let done = finish(oribi().arg(command).env("ORIBI_CACHE", empty.path()).write_stdin("x"));
         assert_eq!(done.status, 1, "{command}");
         assert_eq!(done.stdout, "", "{command}");
@@ -159,7 +159,7 @@ fn files_that_cannot_be_used_are_refused_by_name() {
     renamed[at + 8..at + 13].copy_from_slice(b"lamma");
     let unknown = write("unknown.gguf", &renamed);
     refused(&["run", &unknown, "-p", "x"], &["lamma", "llama", "gemma3"]);
-    for command in ["inspect", "tokenize", "run"] {
+    for command in ["inspect", "tokenize", "run", "chat"] {
         refused(&[command, &text], &["notes.gguf", "GGUF"]);
         refused(&[command, &cut], &["cut.gguf"]);
         refused(&[command, &head], &["head.gguf"]);
@@ -334,4 +334,42 @@ fn ctrl_c_ends_the_text_and_says_so() {
     assert_eq!(output.status.code(), Some(130));
     assert!(output.stdout.ends_with(b"\n"));
     assert!(String::from_utf8_lossy(&output.stderr).contains("interrupted"));
+}
+
+#[test]
+fn chat_answers_and_obeys_its_commands() {
+    common::model(SMOLLM2);
+    let cache = tempfile::tempdir().expect("a temporary folder");
+    let saved = cache.path().join("talk.json");
+    let chat = |lines: &str, args: &[&str]| {
+        let model = common::model(SMOLLM2);
+        let all = [&["chat", path(&model), "--temp", "0", "-n", "6"], args].concat();
+        let done = finish(oribi().args(all).env("ORIBI_CACHE", cache.path()).write_stdin(lines.to_string()));
+        assert_eq!(done.status, 0, "{}", done.stderr);
+        done
+    };
+    let question = "What is the capital of France?";
+    let talk = format!("/stats\n{question}\n/regen\n/stats\n/save {}\n/fly\n\n/exit\nnever read\n", saved.display());
+    let done = chat(&talk, &["--system", "Answer in one word."]);
+    let answers: Vec<&str> = done.stdout.lines().collect();
+    assert_eq!(answers.len(), 2, "{}", done.stdout);
+    assert_eq!(answers[0], answers[1], "greedy answers are the same");
+    assert!(done.stderr.contains("/fly is not a command") && done.stderr.contains("positions used"), "{}", done.stderr);
+
+    let messages: Value = serde_json::from_str(&std::fs::read_to_string(&saved).expect("a file")).expect("JSON");
+    assert_eq!(messages[0], serde_json::json!({"role": "system", "content": "Answer in one word."}));
+    assert_eq!(messages[1], serde_json::json!({"role": "user", "content": question}));
+    assert_eq!(messages[2], serde_json::json!({"role": "assistant", "content": answers[0]}));
+
+    // The same conversation from the file, and as a single run, gives the same answer.
+    let loaded = chat(&format!("/load {}\n/undo\n{question}\n", saved.display()), &[]);
+    assert_eq!(loaded.stdout, format!("{}\n", answers[0]));
+    let template = ["--chat", "--system", "Answer in one word.", "-n", "6", "-p", question];
+    assert_eq!(run(&greedy(&template), "").stdout, loaded.stdout);
+    let nothing = chat("/load /nowhere/talk.json\n/regen\n/undo\n/help\n/system\n/clear\n", &[]);
+    assert_eq!(nothing.stdout, "");
+    for word in ["/nowhere/talk.json", "no message to answer", "no message to take back", "/regen", "no system message"]
+    {
+        assert!(nothing.stderr.contains(word), "{word:?}: {}", nothing.stderr);
+    }
 }

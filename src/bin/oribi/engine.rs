@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use oribi::backend::cpu::CpuOptions;
 use oribi::backend::cpu::kernels::Isa;
 use oribi::backend::cpu::team;
+use oribi::chat::{ChatTemplate, Message};
 use oribi::generate::{Generation, SequenceForward};
 use oribi::gguf::Gguf;
 use oribi::model::{Model, ModelOptions};
@@ -108,6 +109,21 @@ impl Engine {
         self.model.tokenizer().encode(text, true, true)
     }
 
+    /// The file: metadata and tensors.
+    pub fn gguf(&self) -> &Gguf {
+        self.model.gguf()
+    }
+
+    /// The tokens of a conversation up to where the model's answer begins.
+    pub fn render(&self, template: &ChatTemplate, messages: &[Message]) -> Result<Vec<u32>> {
+        let text = template.render(messages, true)?;
+        let tokenizer = self.model.tokenizer();
+        let ids = tokenizer.encode(&text, false, true)?;
+        // Most templates write the BOS token themselves.
+        let missing_bos = tokenizer.bos().filter(|bos| tokenizer.adds_bos() && ids.first() != Some(bos));
+        Ok(missing_bos.into_iter().chain(ids).collect())
+    }
+
     pub fn sampler(&self, args: &SamplingArgs, logprobs: Option<usize>) -> Result<Sampler> {
         let tokenizer = self.model.tokenizer();
         Sampler::new(&args.options(tokenizer, logprobs)?, tokenizer.n_vocab())
@@ -149,6 +165,11 @@ impl Engine {
         let reason = summary.stop_reason.ok_or_else(|| Error::new(ErrorKind::Internal, "the generation has no end"))?;
         let load_time = self.model.load_time();
         Ok(Answer { text, pieces, stop_reason: reason, load_time, timings: summary.timings })
+    }
+
+    /// How full the context is, for people.
+    pub fn room(&self) -> String {
+        format!("{} of {} positions used", self.held.len(), self.session.options().n_ctx)
     }
 
     /// Cuts the sequence down to what it has in common with `prompt`, less the last token, whose logits are wanted.

@@ -25,7 +25,12 @@ pub fn flag() -> Arc<AtomicBool> {
     Arc::clone(&REQUESTED)
 }
 
-/// Whether Ctrl-C was pressed.
+/// Whether Ctrl-C was pressed since the last [`reset`].
 pub fn requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
+}
+
+/// Forgets an earlier Ctrl-C: new work begins.
+pub fn reset() {
+    REQUESTED.store(false, Ordering::Relaxed);
 }

@@ -1,6 +1,7 @@
 //! The command-line program. It sees only the public interface of the library.
 
 mod cache;
+mod chat;
 mod engine;
 mod generation;
 mod inspect;
@@ -35,6 +36,7 @@ struct Cli {
 #[allow(clippy::large_enum_variant, reason = "made once")]
 enum Command {
     Run(run::Args),
+    Chat(chat::Args),
     Inspect(inspect::Args),
     Models(models::Args),
     Tokenize(tokenize::Args),
@@ -43,6 +45,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Chat(args) => chat::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Models(args) => models::run(args),
         Command::Tokenize(args) => tokenize::run(args),

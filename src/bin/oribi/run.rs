@@ -1,24 +1,32 @@
 //! `oribi run`: one prompt, one continuation.
 
+use oribi::chat::Message;
 use oribi::generate::StopReason;
 use oribi::{Error, ErrorKind, Result};
 
 use crate::engine::{Engine, RuntimeArgs};
 use crate::generation::GenerationArgs;
-use crate::options::ModelArg;
+use crate::options::{ModelArg, TemplateArgs};
 use crate::prompt::PromptArgs;
 use crate::sampling::SamplingArgs;
 use crate::{cache, interrupt, output};
 
 /// Continue a prompt.
+///
+/// The prompt is given to the model as it is; --chat wraps it in the model's chat template as a user's message.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArg,
     #[command(flatten)]
     prompt: PromptArgs,
+    /// Take the prompt as a user's message and apply the model's chat template
+    #[arg(long)]
+    chat: bool,
+    #[command(flatten)]
+    template: TemplateArgs,
     /// Print the prompt before its continuation
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "chat"])]
     display_prompt: bool,
     /// One JSON object on standard output, at the end
     #[arg(long)]
@@ -39,7 +47,7 @@ pub fn run(args: Args) -> Result<()> {
     let text = args.prompt.text()?;
     interrupt::install()?;
     let mut engine = Engine::load(&path, &args.runtime)?;
-    let prompt = engine.encode(&text)?;
+    let prompt = if args.chat { conversation(&engine, &args, &text)? } else { engine.encode(&text)? };
     let mut sampler = engine.sampler(&args.sampling, args.logprobs)?;
     if args.display_prompt {
         output::print(&text)?;
@@ -55,10 +63,18 @@ pub fn run(args: Args) -> Result<()> {
         eprintln!("oribi: {reason}");
     }
     if args.runtime.verbose {
-        eprintln!("{}; stopped: {}", answer.timings_line(), answer.stop_reason);
+        eprintln!("seed {}; {}; stopped: {}", sampler.seed(), answer.timings_line(), answer.stop_reason);
     }
     if interrupt::requested() {
         return Err(Error::new(ErrorKind::Cancelled, "the text ends where it was interrupted"));
     }
     Ok(())
+}
+
+/// The tokens of a conversation of one message.
+fn conversation(engine: &Engine, args: &Args, text: &str) -> Result<Vec<u32>> {
+    let template = args.template.choose(engine.gguf())?;
+    let system = args.template.system.iter().map(|system| Message::new("system", system));
+    let messages: Vec<Message> = system.chain([Message::new("user", text)]).collect();
+    engine.render(&template, &messages)
 }
