@@ -240,7 +240,7 @@ fn rope(kernel: Kernel, x: &[f32], head_dim: usize, cos_sin: &[f32], half_split:
         cos_sin: cos_sin.as_ptr(),
         half_split: half_split.into(),
     };
-    assert!(cos_sin.len() <= head_dim && x.len() % head_dim == 0);
+    assert!(cos_sin.len() <= head_dim && x.len().is_multiple_of(head_dim));
     // SAFETY: x holds whole heads, the table 2 * n_rot / 2 numbers, n_rot is at most head_dim.
     unsafe { kernel.run(&args) };
     unguarded(y, kernel)
