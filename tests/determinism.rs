@@ -114,8 +114,8 @@ fn company_does_not_change_a_bit() {
             step.push(sequences[s], prompt[0], true);
         }
         session.decode(&step).unwrap();
-        for s in 0..prompts.len() {
-            assert!(bits(session.logits(s)) == expected[s][1], "step of sequence {s}, chunks of {n_batch}");
+        for (s, expected) in expected.iter().enumerate() {
+            assert!(bits(session.logits(s)) == expected[1], "step of sequence {s}, chunks of {n_batch}");
         }
     }
 }
