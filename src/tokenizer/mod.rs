@@ -1,8 +1,8 @@
 //! Text to tokens and back, from the vocabulary in a model file.
 //!
 //! Two families are supported: byte-pair vocabularies (`tokenizer.ggml.model` = `gpt2`, and `gemma4`) and SentencePiece
-//! vocabularies with scores (`llama`). A text is cut at special tokens first ([`partition`]), then split and merged by the
-//! scheme ([`bpe`], [`spm`]). The ids are those of llama.cpp, which most files were tested with.
+//! vocabularies with scores (`llama`). A text is cut at special tokens first (`partition`), then split and merged by the
+//! scheme (`bpe`, `spm`). The ids are those of llama.cpp, which most files were tested with.
 //!
 //! `clean_up_tokenization_spaces`, which in Python removes spaces before punctuation when decoding, is not applied: it loses text.
 
