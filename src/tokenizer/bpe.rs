@@ -23,14 +23,14 @@ impl Bpe {
         mut merges: Vec<(String, String)>,
         rules: &'static PreTokenizer,
     ) -> Result<Self> {
+        let vocab: Vocab = texts.iter().filter_map(|text| Some((text.to_owned(), texts.id(text)?))).collect();
         let mut joined = String::new();
         merges.retain(|(left, right)| {
             joined.clear();
             joined.push_str(left);
             joined.push_str(right);
-            texts.id(left).is_some() && texts.id(right).is_some() && texts.id(&joined).is_some()
+            vocab.contains_key(left) && vocab.contains_key(right) && vocab.contains_key(&joined)
         });
-        let vocab: Vocab = texts.iter().filter_map(|text| Some((text.to_owned(), texts.id(text)?))).collect();
         let model = BPE::builder()
             .vocab_and_merges(vocab, merges)
             .ignore_merges(rules.ignore_merges)

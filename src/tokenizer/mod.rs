@@ -133,6 +133,16 @@ impl Tokenizer {
         Ok(out)
     }
 
+    /// The tokens of a prompt that a chat template rendered: control tokens count, and a BOS token is put in front only if the
+    /// template has not written it. Errors as for [`Tokenizer::encode`].
+    pub fn encode_prompt(&self, prompt: &str) -> Result<Vec<u32>> {
+        let mut ids = self.encode(prompt, false, true)?;
+        if let Some(bos) = self.bos().filter(|bos| self.add_bos && ids.first() != Some(bos)) {
+            ids.insert(0, bos);
+        }
+        Ok(ids)
+    }
+
     fn encode_text(&self, text: &str, after_special: bool, out: &mut Vec<u32>) -> Result<()> {
         match &self.scheme {
             Scheme::Bpe(bpe) => bpe.encode(&self.texts, text, out),

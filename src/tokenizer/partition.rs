@@ -10,10 +10,13 @@
 use std::cmp::Reverse;
 use std::ops::Range;
 
-use aho_corasick::{AhoCorasick, Input};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, Input};
 
 use super::vocabulary::{TokenKind, TokenTexts};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, bail};
+
+/// The longest special token. Those in circulation have less than a hundred bytes.
+const MAX_SPECIAL_BYTES: usize = 4096;
 
 /// A piece of the text.
 #[derive(Debug, PartialEq)]
@@ -88,6 +91,13 @@ impl Partition {
             if text.is_empty() || !(is_structure || *kind == TokenKind::UserDefined) {
                 continue;
             }
+            if text.len() > MAX_SPECIAL_BYTES {
+                bail!(
+                    InvalidModel,
+                    "tokenizer.ggml.tokens: special token {id} has {} bytes (at most {MAX_SPECIAL_BYTES})",
+                    text.len()
+                );
+            }
             patterns.push(text);
             tokens.push(Special {
                 id: id as u32,
@@ -97,7 +107,12 @@ impl Partition {
                 strip_right: family == Family::Phi3 && !["<unk>", "<s>", "<|endoftext|>"].contains(&text),
             });
         }
-        let automaton = AhoCorasick::new(patterns)
+        // A contiguous automaton with one dense state: what it takes is in proportion to the texts, whatever they are.
+        let automaton = AhoCorasick::builder()
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
+            .dense_depth(1)
+            .prefilter(false)
+            .build(patterns)
             .map_err(|e| Error::new(ErrorKind::InvalidModel, format!("tokenizer.ggml.tokens: special tokens: {e}")))?;
         Ok(Partition { automaton, tokens })
     }
