@@ -1,7 +1,9 @@
 //! Text from a prompt: forward pass, sampler and tokenizer as an iterator of pieces of text.
 //!
-//!     evaluate the prompt
-//!     repeat: sample a token -> text, less what may begin a stop string -> a piece -> evaluate the token
+//! ```text
+//! evaluate the prompt
+//! repeat: sample a token -> text, less what may begin a stop string -> a piece -> evaluate the token
+//! ```
 //!
 //! Every sampled token gives one [`Piece`], the token that ends the generation included; its text may be empty while a
 //! character or a possible stop string is unfinished, and a later piece then carries it. The evaluation of a token waits

@@ -1,9 +1,11 @@
 //! The k largest of many logits, in order, without sorting the rest.
 //!
-//!     for each block of 64 logits:
-//!         skip it when its maximum is not above the threshold
-//!         collect the logits above the threshold; when 2k are held, keep the best k, and the threshold is the k-th
-//!     keep the best k, sort them
+//! ```text
+//! for each block of 64 logits:
+//!     skip it when its maximum is not above the threshold
+//!     collect the logits above the threshold; when 2k are held, keep the best k, and the threshold is the k-th
+//! keep the best k, sort them
+//! ```
 //!
 //! Almost every block of a real distribution is skipped after one vector maximum, so the cost is about one pass over
 //! the logits. The worst case, ascending logits, still costs O(n) selections.

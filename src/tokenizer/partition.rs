@@ -4,8 +4,10 @@
 //! to right. Done literally that is one pass over the text for each of thousands of tokens. Here one automaton finds all
 //! occurrences in one pass and the rule is applied only where occurrences overlap:
 //!
-//!     clusters <- the unions of overlapping occurrences
-//!     in each cluster: for its tokens, longest first: cut it out of what is left of the cluster
+//! ```text
+//! clusters <- the unions of overlapping occurrences
+//! in each cluster: for its tokens, longest first: cut it out of what is left of the cluster
+//! ```
 
 use std::cmp::Reverse;
 use std::ops::Range;

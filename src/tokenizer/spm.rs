@@ -2,8 +2,10 @@
 //! token are joined, the best score first and of equal scores the leftmost, until none is left; what is no token then
 //! is written as bytes.
 //!
-//!     symbols <- the characters;  queue <- every adjacent pair that is a token
-//!     while (pair <- best of queue): if both halves are still as they were, join them and queue the two new pairs
+//! ```text
+//! symbols <- the characters;  queue <- every adjacent pair that is a token
+//! while (pair <- best of queue): if both halves are still as they were, join them and queue the two new pairs
+//! ```
 //!
 //! Each join queues at most two pairs and there are fewer joins than characters, so the work is n log n.
 
