@@ -1,6 +1,7 @@
 # What a developer runs. `make demo` and `make test` work in a fresh clone on a machine with Debian's packages and Rust.
 .DEFAULT_GOAL := help
 CARGO ?= cargo
+DEMO_PROMPT ?= Once upon a time, in a village by the sea,
 
 .PHONY: help demo test test-all bench lint setup
 
@@ -9,9 +10,10 @@ help:  ## this list
 
 demo:  ## install what is missing, build, fetch SmolLM2-135M-Instruct (98 MB), print text that it generates
 	@scripts/setup
-	@$(CARGO) build --release --quiet
+	@$(CARGO) build --release
 	@scripts/fetch-models --default
-	target/release/oribi run -p "Once upon a time, in a village by the sea," -n 64 --temp 0 -v
+	@echo oribi run -p \"$(DEMO_PROMPT)\" -n 64 --temp 0 -v
+	@$(CARGO) run --release --quiet -- run -p "$(DEMO_PROMPT)" -n 64 --temp 0 -v
 
 test:  ## formatting, lints, documentation, every test, the kernels under sanitizers; ends with a count
 	@scripts/setup --tests
@@ -25,7 +27,7 @@ test-all:  ## the same with the slow matrices, and a minute of fuzzing
 
 bench:  ## speed, alternating with a peer in one run; writes a table to benches/results/
 	@scripts/setup
-	@$(CARGO) build --release --quiet
+	@$(CARGO) build --release
 	@scripts/fetch-models
 	@benches/peers/compare
 
