@@ -232,6 +232,21 @@ fn sources_that_nest() {
     }
 }
 
+/// The longest chains that are let through, compiled and dropped.
+#[test]
+fn chains_within_the_limits() {
+    for link in [".a", " | list", " + a", " ~ a", " if a else a", "[0]", " and a", "(a)", " is defined"] {
+        for source in [format!("{{{{ a{} }}}}", link.repeat(2000)), format!("{{% set a = a{} %}}", link.repeat(1300))] {
+            let _ = render(&source);
+        }
+    }
+    assert!(render(&format!("{{{{ {}1 }}}}", "1 + ".repeat(4000))).unwrap() == "4001");
+    assert!(
+        render(&format!("{{{{ '{}'{} }}}}", "a".repeat(9), " | upper | lower".repeat(2000))).unwrap() == "aaaaaaaaa"
+    );
+    assert_eq!(render(&format!("{{% if 0 %}}{}{{% else %}}x{{% endif %}}", "{% elif 0 %}".repeat(400))).unwrap(), "x");
+}
+
 #[test]
 fn limits_are_the_callers() {
     let template =

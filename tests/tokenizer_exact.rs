@@ -3,7 +3,7 @@
 mod common;
 
 use oribi::gguf::Gguf;
-use oribi::tokenizer::Tokenizer;
+use oribi::tokenizer::{TokenKind, Tokenizer};
 
 fn open(path: &std::path::Path) -> Tokenizer {
     Tokenizer::from_gguf(&Gguf::open(path).unwrap()).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
@@ -93,6 +93,23 @@ fn texts_survive_a_round_trip() {
         for text in texts_of("llama-bpe") {
             let ids = tokenizer.encode(&text, true, false).unwrap();
             assert_eq!(tokenizer.decode(&ids).unwrap(), text, "{name}");
+        }
+    }
+}
+
+/// Without `parse_special` no text leads to a control token, whatever the user writes.
+#[test]
+fn text_that_looks_like_a_control_token_stays_text() {
+    for name in ["llama-spm", "phi-3", "baichuan", "gemma-4", "llama-bpe", "qwen2"] {
+        let tokenizer = open(&common::vocab(&format!("ggml-vocab-{name}.gguf")));
+        let is_structure = |id: &u32| matches!(tokenizer.kind(*id), Some(TokenKind::Control | TokenKind::Unknown));
+        let special: Vec<u32> = (0..tokenizer.n_vocab() as u32).filter(is_structure).collect();
+        assert!(!special.is_empty(), "{name}");
+        for id in special {
+            let text = tokenizer.token_text(id).unwrap();
+            for text in [text.to_owned(), format!("a{text}b"), format!("{text}{text}")] {
+                assert!(!tokenizer.encode(&text, false, false).unwrap().iter().any(is_structure), "{name}: {text}");
+            }
         }
     }
 }

@@ -15,17 +15,14 @@ use super::meter::invalid;
 
 /// The name of the variable that is one.
 pub(super) const ONE: &str = "__one";
-/// Operators, brackets and separators in one tag.
+/// Operators, brackets and separators in one tag: chains of them are nested as deep, for which the sandbox has the stack.
 const MAX_OPERATORS: usize = 4096;
-/// Operators in one tag that the parser nests.
-const MAX_NESTING: usize = 400;
 /// `elif` in the whole template.
 const MAX_ELIF: usize = 400;
 
 /// The rewritten source. Errors: what the lexer refuses, and the limits.
 pub(super) fn rewrite(source: &str, syntax: &SyntaxConfig) -> Result<String, Error> {
-    let mut writer =
-        Writer { source, out: String::with_capacity(source.len() * 2), line: 1, n_operators: 0, n_nested: 0 };
+    let mut writer = Writer { source, out: String::with_capacity(source.len() * 2), line: 1, n_operators: 0 };
     let mut n_elif = 0;
     let mut before_is_open = false;
     let mut tokens = tokenize(source, false, syntax.clone()).peekable();
@@ -72,8 +69,8 @@ struct Writer<'a> {
     out: String,
     /// The line at the end of `out`.
     line: usize,
+    /// In the tag that is open.
     n_operators: usize,
-    n_nested: usize,
 }
 
 impl Writer<'_> {
@@ -81,7 +78,6 @@ impl Writer<'_> {
         self.out.push_str(delimiter);
         self.out.push(' ');
         self.n_operators = 0;
-        self.n_nested = 0;
     }
 
     fn text(&mut self, text: &str) {
@@ -106,14 +102,8 @@ impl Writer<'_> {
             Token::Str(_) | Token::String(_) | Token::Int(_) | Token::Int128(_) | Token::Float(_) | Token::Ident(_)
         );
         let is_word_operator = matches!(token, Token::Ident("and" | "or" | "not" | "in" | "is" | "if" | "else"));
-        let separates = matches!(token, Token::Comma | Token::Colon | Token::Assign);
         self.n_operators += usize::from(!is_operand || is_word_operator);
-        self.n_nested += usize::from((!is_operand || is_word_operator) && !separates);
-        if separates {
-            // What stands between commas is parsed side by side.
-            self.n_nested = self.n_nested.saturating_sub(self.n_nested / 2);
-        }
-        if self.n_operators > MAX_OPERATORS || self.n_nested > MAX_NESTING {
+        if self.n_operators > MAX_OPERATORS {
             return Err(at(span, "too many operators in one expression"));
         }
         while self.line < usize::from(span.start_line) {
@@ -127,8 +117,8 @@ impl Writer<'_> {
     }
 }
 
-fn at(span: Span, message: impl Into<String>) -> Error {
-    invalid(format!("line {}: {}", span.start_line, message.into()))
+fn at(span: Span, message: impl std::fmt::Display) -> Error {
+    invalid(format!("{message} (line {})", span.start_line))
 }
 
 /// The engine counts lines and columns in 16 bits.

@@ -202,4 +202,24 @@ mod tests {
     fn upper_and_lower_case_of_gpt_4o() {
         assert_eq!(pieces("gpt-4o", "HelloWorld's ABCdef"), ["Hello", "World's", " ABCdef"]);
     }
+
+    /// The patterns as llama.cpp has them, run by an engine with look-ahead, give the same pieces for every name.
+    #[test]
+    fn every_name_splits_as_its_pattern_does_elsewhere() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/pre_tokenizer_splits.json");
+        let reference: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let text = reference["text"].as_str().unwrap();
+        let mut unseen: std::collections::BTreeSet<&str> = pre_tokenizer::names().collect();
+        for row in reference["splits"].as_array().unwrap() {
+            let expected: Vec<u64> = row["lengths"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect();
+            for name in row["names"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()) {
+                let lengths: Vec<u64> = pieces(name, text).iter().map(|piece| piece.chars().count() as u64).collect();
+                assert_eq!(lengths, expected, "{name}");
+                assert!(unseen.remove(name), "{name}");
+            }
+        }
+        // Its words are made by hand, not by a pattern.
+        assert!(unseen.into_iter().eq(["mmbert"]));
+        assert_eq!(pieces("mmbert", "▁a▁▁b\n\n▁c"), ["▁a", "▁", "▁b", "\n\n", "▁c"]);
+    }
 }
