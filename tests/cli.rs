@@ -315,25 +315,48 @@ fn a_seed_decides_the_draws() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_the_text_and_says_so() {
-    use std::io::Read;
-    use std::process::{Command, Stdio};
-
     common::model(SMOLLM2);
-    let mut child = Command::new(env!("CARGO_BIN_EXE_oribi"))
-        .args(greedy(&["--ignore-eos", "-p", "Count: 1, 2, 3,"]))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program runs");
-    // Once the first text is there, the generation is under way.
-    let mut first = [0];
-    child.stdout.as_mut().expect("a pipe").read_exact(&mut first).expect("some text");
-    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
-    assert!(killed.success());
+    let mut child = spawn(&greedy(&["--ignore-eos", "-p", "Count: 1, 2, 3,"]));
+    interrupt_once_it_writes(&mut child);
     let output = child.wait_with_output().expect("the program ends");
     assert_eq!(output.status.code(), Some(130));
     assert!(output.stdout.ends_with(b"\n"));
     assert!(String::from_utf8_lossy(&output.stderr).contains("interrupted"));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_in_a_chat_stops_the_answer_and_not_the_program() {
+    common::model(SMOLLM2);
+    let mut child = spawn(&["chat", "SmolLM2-135M-Instruct.Q4_1", "--temp", "0", "--ignore-eos"]);
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(b"Write a long story about the sea.\n").expect("the chat reads");
+    interrupt_once_it_writes(&mut child);
+    stdin.write_all(b"/stats\n/exit\n").expect("the chat still reads");
+    let output = child.wait_with_output().expect("the program ends");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("(interrupted)") && stderr.contains("positions used"), "{stderr}");
+}
+
+#[cfg(unix)]
+fn spawn(args: &[&str]) -> std::process::Child {
+    use std::process::{Command, Stdio};
+
+    let pipe = Stdio::piped;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oribi"));
+    command.args(args).stdin(pipe()).stdout(pipe()).stderr(pipe()).spawn().expect("the program runs")
+}
+
+/// Ctrl-C for a program whose generation is under way, which its first output shows.
+#[cfg(unix)]
+fn interrupt_once_it_writes(child: &mut std::process::Child) {
+    use std::io::Read;
+
+    let mut first = [0];
+    child.stdout.as_mut().expect("a pipe").read_exact(&mut first).expect("some text");
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(killed.expect("kill runs").success());
 }
 
 #[test]
