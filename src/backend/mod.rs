@@ -2,8 +2,7 @@
 //! forward pass. CPU and GPU meet here, at fused operations, so that neither pays for the other's granularity.
 //!
 //! A pass is one [`Backend::run`]: the closure is the forward pass, written once against [`Ops`]. On the CPU every worker
-//! of the thread team executes it and each operation does the worker's share and meets the others at a barrier; on a GPU
-//! each operation is a launch. So the closure must do the same on every call: it may depend on the model and the batch,
+//! of the thread team executes it and takes parts of each operation; on a GPU each operation is a launch. So the closure must do the same on every call: it may depend on the model and the batch,
 //! and on nothing that differs from worker to worker.
 
 pub mod cpu;

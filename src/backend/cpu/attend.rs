@@ -1,8 +1,8 @@
 //! Attention on the CPU: who computes which rows, heads and splits.
 //!
 //! ```text
-//! few rows (generation):  task = (run, key head, split of 256 positions) -> states;  barrier;  merge per row and head
-//! many rows (prompt):     task = (run, key head, tile of rows): all its splits in order, then the merge
+//! few rows (generation):  task = (run, key head, split of 256 positions) -> states; then a step of merges per row and head
+//! many rows (prompt):     task = (run, key head, tile of rows): all its splits in order, then the merges
 //! ```
 //!
 //! A state is what one split contributes to one row and head: the largest score, the sum of weights, the weighted values.
@@ -23,6 +23,8 @@ const SPLIT_LEN: usize = c::ORIBI_SPLIT_LEN as usize;
 const FEW_ROWS: usize = 4;
 /// Rows of a tile at most, when a run is long.
 const TILE_ROWS: usize = 32;
+/// Parts per worker; rows see more the later they are, so equal shares are unequal work.
+const PARTS: usize = 4;
 /// Scratch of a worker for a tile's states, unless one row already needs more.
 const TILE_BYTES: usize = 1 << 20;
 
@@ -119,17 +121,14 @@ pub(super) fn attend(ops: &CpuOps<'_>, runs: &[Run], qkv: &Rows, attention: &Att
     } else {
         job.many_rows(runs);
     }
-    ops.worker.barrier();
-    ops.quantize_share(n_rows, out);
-    ops.worker.barrier();
+    ops.quantize_all(n_rows, out);
 }
 
 impl Job<'_> {
-    /// Splits are tasks; the merges follow a barrier.
+    /// Splits are tasks of one step, merges those of the next.
     fn few_rows(&self, runs: &[Run]) {
         let heads = self.attention.heads;
         let group = heads.n_heads / heads.n_kv_heads;
-        let (id, n_workers) = (self.ops.worker.id(), self.ops.worker.n_workers());
         let row_stride = heads.n_heads * state_len(heads);
         let split_stride = FEW_ROWS * row_stride;
         let states_of = |row: usize, head: usize| States {
@@ -143,59 +142,71 @@ impl Job<'_> {
             split_stride,
             row_stride,
         };
-        let mut task = 0;
-        for run in runs {
-            let tile = Tile { run, first: 0, n_rows: run.n_rows };
-            for kv_head in 0..heads.n_kv_heads {
-                for (i, split) in tile.splits(self.attention.window).enumerate() {
-                    if task % n_workers == id {
-                        let mut states = states_of(run.first_row, kv_head * group);
-                        states.start = states.start.wrapping_add(i * split_stride);
-                        self.split(tile, kv_head, split, states);
+        let tiles = || runs.iter().map(|run| Tile { run, first: 0, n_rows: run.n_rows });
+        let n_splits = |tile: &Tile<'_>| tile.splits(self.attention.window).len();
+        let n_tasks: usize = tiles().map(|tile| n_splits(&tile) * heads.n_kv_heads).sum();
+        self.ops.worker.parallel(PARTS, |part| {
+            let mine = part.share(n_tasks, 1);
+            let mut task = 0;
+            for tile in tiles() {
+                for kv_head in 0..heads.n_kv_heads {
+                    for (i, split) in tile.splits(self.attention.window).enumerate() {
+                        if mine.contains(&task) {
+                            let mut states = states_of(tile.run.first_row, kv_head * group);
+                            states.start = states.start.wrapping_add(i * split_stride);
+                            self.split(tile, kv_head, split, states);
+                        }
+                        task += 1;
                     }
-                    task += 1;
                 }
             }
-        }
-        self.ops.worker.barrier();
-        let mut task = 0;
-        for run in runs {
-            let n_splits = Tile { run, first: 0, n_rows: run.n_rows }.splits(self.attention.window).len();
-            for row in run.first_row..run.first_row + run.n_rows {
-                for head in 0..heads.n_heads {
-                    if task % n_workers == id {
-                        self.merge(states_of(row, head), n_splits, row, head);
-                    }
-                    task += 1;
-                }
+        });
+        let n_rows: usize = runs.iter().map(|run| run.n_rows).sum();
+        self.ops.worker.parallel(1, |part| {
+            let mine = part.share(n_rows * heads.n_heads, 1);
+            let rows = tiles().flat_map(|tile| (0..tile.n_rows).map(move |i| (tile, tile.first_row() + i)));
+            let tasks = rows.flat_map(|(tile, row)| (0..heads.n_heads).map(move |head| (tile, row, head)));
+            for (tile, row, head) in tasks.skip(mine.start).take(mine.len()) {
+                self.merge(states_of(row, head), n_splits(&tile), row, head);
             }
-        }
+        });
     }
 
     /// Tiles of rows are tasks, each with its own merges.
     fn many_rows(&self, runs: &[Run]) {
         let heads = self.attention.heads;
         let group = heads.n_heads / heads.n_kv_heads;
-        let (id, n_workers) = (self.ops.worker.id(), self.ops.worker.n_workers());
-        let scratch = &self.attention.scratch.tiles[id];
-        let mut task = 0;
-        for run in runs {
-            let last = Tile { run, first: run.n_rows - 1, n_rows: 1 };
-            let n_splits = last.splits(self.attention.window).len() + 1;
-            let row_bytes = n_splits * group * state_len(heads) * size_of::<f32>();
-            let tile_rows = (scratch.len() / row_bytes).clamp(1, TILE_ROWS);
-            for first in (0..run.n_rows).step_by(tile_rows) {
-                let tile = Tile { run, first, n_rows: tile_rows.min(run.n_rows - first) };
-                for kv_head in 0..heads.n_kv_heads {
-                    if task % n_workers == id {
-                        let row_stride = group * state_len(heads);
-                        let start = scratch.as_ptr().cast();
-                        self.tile(tile, kv_head, States { start, split_stride: tile.n_rows * row_stride, row_stride });
-                    }
-                    task += 1;
-                }
+        let scratch = &self.attention.scratch.tiles[self.ops.worker.id()];
+        let tiles = || {
+            runs.iter().flat_map(|run| {
+                let tile_rows = self.tile_rows(run, scratch.len());
+                (0..run.n_rows).step_by(tile_rows).map(move |first| Tile {
+                    run,
+                    first,
+                    n_rows: tile_rows.min(run.n_rows - first),
+                })
+            })
+        };
+        let n_tasks = tiles().count() * heads.n_kv_heads;
+        self.ops.worker.parallel(2 * PARTS, |part| {
+            let mine = part.share(n_tasks, 1);
+            let tasks = (0..heads.n_kv_heads).flat_map(|kv_head| tiles().map(move |tile| (tile, kv_head)));
+            for (tile, kv_head) in tasks.skip(mine.start).take(mine.len()) {
+                let row_stride = group * state_len(heads);
+                let start = scratch.as_ptr().cast();
+                self.tile(tile, kv_head, States { start, split_stride: tile.n_rows * row_stride, row_stride });
             }
-        }
+        });
+    }
+
+    /// Rows of a run that are computed together: as many as have room for their states.
+    fn tile_rows(&self, run: &Run, scratch_bytes: usize) -> usize {
+        let heads = self.attention.heads;
+        let last = Tile { run, first: run.n_rows - 1, n_rows: 1 };
+        // A tile's first row may see one split more than the last.
+        let n_splits = last.splits(self.attention.window).len() + 1;
+        let row_bytes = n_splits * (heads.n_heads / heads.n_kv_heads) * state_len(heads) * size_of::<f32>();
+        (scratch_bytes / row_bytes).clamp(1, TILE_ROWS)
     }
 
     fn tile(&self, tile: Tile<'_>, kv_head: usize, states: States) {
@@ -245,8 +256,8 @@ impl Job<'_> {
             states: states.start,
             state_row_stride: states.row_stride,
         };
-        // SAFETY: the pages hold all positions below `end` (the session grew the sequence before the pass, `project` stored them before
-        // a barrier); the states lie within the scratch by its layout and are this worker's alone until the next barrier.
+        // SAFETY: the pages hold all positions below `end` (the session grew the sequence before the pass, `project` stored them in
+        // an earlier step); the states lie within the scratch by its layout and are this part's or this worker's alone.
         unsafe { self.ops.cpu.bound.attention.run(&args) }
     }
 
@@ -259,7 +270,7 @@ impl Job<'_> {
             head_dim: heads.head_dim as u32,
             y: self.out.at(row, head * heads.head_dim),
         };
-        // SAFETY: the states were written by `split`; this row's head is this worker's alone until the next barrier.
+        // SAFETY: the states were written by `split`; this row's head is this part's alone.
         unsafe { self.ops.cpu.bound.merge.run(&args) }
     }
 }

@@ -16,7 +16,7 @@ pub struct AlignedBytes {
 }
 
 // SAFETY: it owns plain bytes. Sharing is sound by the users' contract: concurrent writes are disjoint, and reads are
-// ordered after them by a barrier or the end of a run.
+// ordered after them by the end of a step or of a run.
 unsafe impl Send for AlignedBytes {}
 // SAFETY: as above.
 unsafe impl Sync for AlignedBytes {}

@@ -1,6 +1,6 @@
-//! The operations of a forward pass on the CPU: each does one worker's share and ends at a barrier.
+//! The operations of a forward pass on the CPU: each is one or two parallel steps of the team.
 //!
-//! How work is shared never changes a result: a share is a set of whole rows, panels or heads, and each of those is
+//! How work is divided never changes a result: a part is a set of whole rows, panels or heads, and each of those is
 //! computed the same way wherever it lands.
 
 use std::ops::Range;
@@ -11,13 +11,17 @@ use super::bindings as c;
 use super::kernels::{Acts, Kernel};
 use super::pages::PAGE_LEN;
 use super::rows::Rows;
-use super::team::Worker;
+use super::team::{Part, Worker};
 use super::tensor::{Matrix, PANEL_ROWS};
 use super::{Cpu, Vector};
 use crate::backend::{Attention, Delta, Gate, Norm, Ops, Projection, Rotation, RowSet, Run};
 
-/// Panels that a worker takes at once: the kernels keep two in flight, and 32 outputs are one group of activations.
+/// Panels that stay together: the kernels keep two in flight, and 32 outputs are one group of activations.
 const PANELS_PER_UNIT: usize = 2;
+/// Bytes of weights that a part of a product reads at least, counted once per row; smaller parts cost more than they balance.
+const PART_BYTES: usize = 128 << 10;
+/// Parts of a product per worker at most.
+const MAX_PARTS: usize = 8;
 
 /// One worker's hand in a pass.
 pub struct CpuOps<'a> {
@@ -28,9 +32,15 @@ pub struct CpuOps<'a> {
 }
 
 impl CpuOps<'_> {
-    /// Quantize the activations of this worker's share of the first `n` rows, where the rows have any.
-    pub(super) fn quantize_share(&self, n: usize, rows: &Rows) {
-        self.quantize(self.worker.share(n, 1), rows);
+    /// A step: quantize the activations of the first `n` rows, where the rows have any.
+    pub(super) fn quantize_all(&self, n: usize, rows: &Rows) {
+        self.worker.parallel(1, |part| self.quantize(part.share(n, 1), rows));
+    }
+
+    /// Parts per worker of a product of `n` rows with these weights.
+    fn n_parts(&self, n: usize, weights: &[&Matrix]) -> usize {
+        let n_bytes: usize = weights.iter().map(|w| w.n_bytes()).sum();
+        (n_bytes.saturating_mul(n) / (PART_BYTES * self.worker.n_workers())).clamp(1, MAX_PARTS)
     }
 
     fn quantize(&self, range: Range<usize>, rows: &Rows) {
@@ -47,7 +57,7 @@ impl CpuOps<'_> {
             acts_stride,
         };
         // SAFETY: rows and activations of `range` lie within the buffers (`at`, `acts` check the start, the callers' ranges are
-        // within the capacity), and are this worker's alone until the next barrier.
+        // within the capacity), and are this part's alone.
         unsafe { self.cpu.bound.quantize.run(&args) }
     }
 
@@ -73,12 +83,12 @@ impl CpuOps<'_> {
             y_stride: out.stride(),
         };
         // SAFETY: the panels lie within the matrix; the input has `n` rows of k activations in this kernel's layout (checked when
-        // the matrix was packed); the output columns of these panels are this worker's alone until the next barrier.
+        // the matrix was packed); the output columns of these panels are this part's alone.
         unsafe { kernel.run(&args) }
     }
 
     fn map(&self, kernel: Kernel, x: *const f32, other: *const f32, n: usize, factor: f32, y: *mut f32) {
-        // SAFETY: callers pass rows of at least `n` floats that are this worker's alone until the next barrier.
+        // SAFETY: callers pass rows of at least `n` floats that are this part's alone.
         unsafe { kernel.run(&c::oribi_map_args { x, other, n: n as u32, factor, y }) }
     }
 
@@ -95,8 +105,28 @@ impl CpuOps<'_> {
             y,
             y_stride: shape.stride,
         };
-        // SAFETY: callers pass rows that are this worker's alone until the next barrier; the weight has `n` floats.
+        // SAFETY: callers pass rows that are this part's alone; the weight has `n` floats.
         unsafe { self.cpu.bound.rms_norm.run(&args) }
+    }
+
+    /// One part of [`Ops::project`]: a contiguous range of all rows' query and key heads.
+    fn project_part(&self, runs: &[Run], job: &ProjectJob<'_>, part: Part) {
+        let per_row = job.projection.heads.n_heads + job.projection.heads.n_kv_heads;
+        let n_rows: usize = runs.iter().map(|run| run.n_rows).sum();
+        let mine = part.share(n_rows * per_row, 1);
+        let mut first = 0;
+        for run in runs {
+            for i in 0..run.n_rows {
+                let heads = mine.start.max(first)..mine.end.min(first + per_row);
+                if !heads.is_empty() {
+                    let position = run.first_position + i;
+                    let (page, slot) = (run.pages[position / PAGE_LEN], position % PAGE_LEN);
+                    let row = RowAt { row: run.first_row + i, page, slot };
+                    self.project_row(row, heads.start - first..heads.end - first, job);
+                }
+                first += per_row;
+            }
+        }
     }
 
     /// Bias, norm and rotation of heads of one row, `heads` counted over queries, then keys; stores keys and values.
@@ -128,7 +158,7 @@ impl CpuOps<'_> {
                 cos_sin: rotation.1.at(row.row, 0),
                 half_split: u32::from(rotation.0.half_split),
             };
-            // SAFETY: these heads of this row are this worker's alone until the next barrier; the table has the row's cosines and
+            // SAFETY: these heads of this row are this part's alone; the table has the row's cosines and
             // sines.
             unsafe { self.cpu.bound.rope.run(&args) }
         }
@@ -146,7 +176,7 @@ impl CpuOps<'_> {
                 key_page,
                 value_page,
             };
-            // SAFETY: the page holds this layer's tiles; this head and slot are written by this worker alone, since a position of a
+            // SAFETY: the page holds this layer's tiles; this head and slot are written by this part alone, since a position of a
             // sequence is in a batch once and pages that are written belong to one sequence.
             unsafe { self.cpu.bound.kv_store.run(&args) }
         }
@@ -178,73 +208,78 @@ struct ProjectJob<'a> {
 
 impl Ops<Cpu> for CpuOps<'_> {
     fn stopped(&self) -> bool {
-        if self.worker.id() == 0 && (self.stop)() {
-            self.stopped.store(true, Ordering::Relaxed);
-        }
-        // Between this barrier and worker 0's next store lie the other barriers of the layer, so all read the same.
-        self.worker.barrier();
+        self.worker.parallel(1, |part| {
+            if part.id() == 0 && (self.stop)() {
+                self.stopped.store(true, Ordering::Relaxed);
+            }
+        });
+        // A worker that is late may see the answer of a later layer and leave; the others need it for nothing.
         self.stopped.load(Ordering::Relaxed)
     }
 
     fn embed(&self, table: &Matrix, tokens: &[u32], scale: f32, x: &Rows) {
         debug_assert_eq!(table.k(), x.n());
-        for i in self.worker.share(tokens.len(), 1) {
-            let row = x.at(i, 0);
-            // SAFETY: the row has room for `k` values and is this worker's alone until the barrier.
-            unsafe { table.unpack_row(tokens[i] as usize, row) }
-            if scale != 1.0 {
-                self.map(self.cpu.bound.scale, row, std::ptr::null(), x.n(), scale, row);
+        self.worker.parallel(1, |part| {
+            for i in part.share(tokens.len(), 1) {
+                let row = x.at(i, 0);
+                // SAFETY: the row has room for `k` values and is this part's alone.
+                unsafe { table.unpack_row(tokens[i] as usize, row) }
+                if scale != 1.0 {
+                    self.map(self.cpu.bound.scale, row, std::ptr::null(), x.n(), scale, row);
+                }
             }
-        }
-        self.worker.barrier();
+        });
     }
 
     fn rope_table(&self, rotation: &Rotation, positions: &[u32], table: &Rows) {
         let n = rotation.frequencies.len();
         assert_eq!(table.n(), 2 * n, "row of a rotation table");
-        for i in self.worker.share(positions.len(), 1) {
-            // SAFETY: the row has 2n floats and is this worker's alone until the barrier.
-            let row = unsafe { std::slice::from_raw_parts_mut(table.at(i, 0), 2 * n) };
-            let (cosines, sines) = row.split_at_mut(n);
-            for (pair, frequency) in rotation.frequencies.iter().enumerate() {
-                let (sine, cosine) = libm::sincos(f64::from(positions[i]) * frequency);
-                cosines[pair] = cosine as f32;
-                sines[pair] = sine as f32;
+        self.worker.parallel(1, |part| {
+            for i in part.share(positions.len(), 1) {
+                // SAFETY: the row has 2n floats and is this part's alone.
+                let row = unsafe { std::slice::from_raw_parts_mut(table.at(i, 0), 2 * n) };
+                let (cosines, sines) = row.split_at_mut(n);
+                for (pair, frequency) in rotation.frequencies.iter().enumerate() {
+                    let (sine, cosine) = libm::sincos(f64::from(positions[i]) * frequency);
+                    cosines[pair] = cosine as f32;
+                    sines[pair] = sine as f32;
+                }
             }
-        }
-        self.worker.barrier();
+        });
     }
 
     fn add_norm(&self, rows: RowSet<'_>, x: &Rows, delta: Option<Delta<'_, Cpu>>, norm: Norm<'_, Cpu>, out: &Rows) {
         let shape = || NormShape { n_rows: 1, n: x.n(), stride: x.stride() };
-        let mine = self.worker.share(rows.len(), 1);
-        for i in mine.clone() {
-            let row = x.at(rows.at(i), 0);
-            if let Some(delta) = &delta {
-                let d = delta.rows.at(rows.at(i), 0);
-                if let Some(weight) = delta.norm {
-                    self.rms_norm(d, weight, shape(), norm.eps, d);
+        self.worker.parallel(1, |part| {
+            let mine = part.share(rows.len(), 1);
+            for i in mine.clone() {
+                let row = x.at(rows.at(i), 0);
+                if let Some(delta) = &delta {
+                    let d = delta.rows.at(rows.at(i), 0);
+                    if let Some(weight) = delta.norm {
+                        self.rms_norm(d, weight, shape(), norm.eps, d);
+                    }
+                    self.map(self.cpu.bound.add, row, d, x.n(), 0.0, row);
                 }
-                self.map(self.cpu.bound.add, row, d, x.n(), 0.0, row);
+                self.rms_norm(row, norm.weight, shape(), norm.eps, out.at(norm.first_out + i, 0));
             }
-            self.rms_norm(row, norm.weight, shape(), norm.eps, out.at(norm.first_out + i, 0));
-        }
-        self.quantize(norm.first_out + mine.start..norm.first_out + mine.end, out);
-        self.worker.barrier();
+            self.quantize(norm.first_out + mine.start..norm.first_out + mine.end, out);
+        });
     }
 
     fn linear(&self, n: usize, input: &Rows, weights: &[&Matrix], out: &Rows) {
         let n_panels = weights.iter().map(|w| w.n_panels()).sum();
-        let mine = self.worker.share(n_panels, PANELS_PER_UNIT);
-        let mut first = 0;
-        for weights in weights {
-            let range = mine.start.max(first)..mine.end.min(first + weights.n_panels());
-            if !range.is_empty() {
-                self.product(n, input, weights, range.start - first..range.end - first, out, first * PANEL_ROWS);
+        self.worker.parallel(self.n_parts(n, weights), |part| {
+            let mine = part.share(n_panels, PANELS_PER_UNIT);
+            let mut first = 0;
+            for weights in weights {
+                let range = mine.start.max(first)..mine.end.min(first + weights.n_panels());
+                if !range.is_empty() {
+                    self.product(n, input, weights, range.start - first..range.end - first, out, first * PANEL_ROWS);
+                }
+                first += weights.n_panels();
             }
-            first += weights.n_panels();
-        }
-        self.worker.barrier();
+        });
     }
 
     fn project(
@@ -256,23 +291,7 @@ impl Ops<Cpu> for CpuOps<'_> {
         layer: usize,
     ) {
         let job = ProjectJob { qkv, projection, pages, layer };
-        let per_row = projection.heads.n_heads + projection.heads.n_kv_heads;
-        let n_rows: usize = runs.iter().map(|run| run.n_rows).sum();
-        let mine = self.worker.share(n_rows * per_row, 1);
-        let mut first = 0;
-        for run in runs {
-            for i in 0..run.n_rows {
-                let heads = mine.start.max(first)..mine.end.min(first + per_row);
-                if !heads.is_empty() {
-                    let position = run.first_position + i;
-                    let (page, slot) = (run.pages[position / PAGE_LEN], position % PAGE_LEN);
-                    let row = RowAt { row: run.first_row + i, page, slot };
-                    self.project_row(row, heads.start - first..heads.end - first, &job);
-                }
-                first += per_row;
-            }
-        }
-        self.worker.barrier();
+        self.worker.parallel(1, |part| self.project_part(runs, &job, part));
     }
 
     fn attend(&self, runs: &[Run], qkv: &Rows, attention: &Attention<'_, Cpu>, out: &Rows) {
@@ -282,8 +301,11 @@ impl Ops<Cpu> for CpuOps<'_> {
     fn gated(&self, n: usize, input: &Rows, weights: [&Matrix; 2], gate: Gate, scratch: &Rows, out: &Rows) {
         let [wg, wu] = weights;
         let up_column = wg.n_panels() * PANEL_ROWS;
-        let panels = self.worker.share(wg.n_panels(), PANELS_PER_UNIT);
-        if !panels.is_empty() {
+        self.worker.parallel(self.n_parts(n, &weights), |part| {
+            let panels = part.share(wg.n_panels(), PANELS_PER_UNIT);
+            if panels.is_empty() {
+                return;
+            }
             self.product(n, input, wg, panels.clone(), scratch, 0);
             self.product(n, input, wu, panels.clone(), scratch, up_column);
             let columns = panels.start * PANEL_ROWS..(panels.end * PANEL_ROWS).min(out.n());
@@ -298,23 +320,22 @@ impl Ops<Cpu> for CpuOps<'_> {
                     },
                     y: out.at(row, columns.start),
                 };
-                // SAFETY: these columns of every row are this worker's alone until the barrier.
+                // SAFETY: these columns of every row are this part's alone.
                 unsafe { self.cpu.bound.glu.run(&args) }
             }
-        }
-        self.worker.barrier();
-        self.quantize_share(n, out);
-        self.worker.barrier();
+        });
+        self.quantize_all(n, out);
     }
 
     fn softcap(&self, n: usize, cap: f32, x: &Rows) {
-        let columns = self.worker.share(x.n(), 16);
-        for row in 0..n {
-            if !columns.is_empty() {
-                let at = x.at(row, columns.start);
-                self.map(self.cpu.bound.softcap, at, std::ptr::null(), columns.len(), cap, at);
+        self.worker.parallel(1, |part| {
+            let columns = part.share(x.n(), 16);
+            for row in 0..n {
+                if !columns.is_empty() {
+                    let at = x.at(row, columns.start);
+                    self.map(self.cpu.bound.softcap, at, std::ptr::null(), columns.len(), cap, at);
+                }
             }
-        }
-        self.worker.barrier();
+        });
     }
 }

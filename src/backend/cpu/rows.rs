@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// Rows whose distance is a multiple of this fall into the same cache sets.
 const PAGE_BYTES: usize = 4096;
 
-/// `(capacity, n)` float32 rows. Workers write disjoint parts through raw pointers between barriers.
+/// `(capacity, n)` float32 rows. The parts of a step write disjoint parts of them through raw pointers.
 pub struct Rows {
     values: AlignedBytes,
     /// Floats from row to row.

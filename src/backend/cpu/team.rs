@@ -1,41 +1,46 @@
-//! The thread team: a fixed set of workers that run one closure together and meet at barriers.
+//! The thread team: a fixed set of workers that run one closure together and share each of its parallel steps.
 //!
 //! ```text
-//! run(job):  publish job, bump epoch, wake workers      worker i:  wait for a new epoch
+//! run(job):  publish job, bump epoch, wake workers      worker i:  wait for a new epoch; enter it, unless it is over
 //!            run job as worker 0                                   run job as worker i
-//!            wait until every worker is done                       mark done
+//!            wait for the workers that entered                     mark done
+//!
+//! parallel(step):  take parts of the step, the own ones first, then what others have left; add up what was finished;
+//!                  wait until all parts are finished
 //! ```
 //!
-//! A forward pass is one `run`: its operations are separated by [`Worker::barrier`], about eight a layer, so what counts is
-//! the latency of a barrier (0.2 microseconds while everybody spins) and of starting a run.
+//! A forward pass is one `run`: its operations are [`Worker::parallel`] steps, about nine a layer, so what counts is the
+//! latency of a step (some 0.3 microseconds while everybody spins) and of starting a run.
 //!
 //! 1. A rayon pool hosts the workers: each of its threads runs one worker loop until the team is dropped. The caller is
 //!    worker 0, so a team of one thread has no pool at all.
-//! 2. A wait spins, then yields, then sleeps on a condition variable; an idle team costs nothing after about a
-//!    millisecond. Spinning is cut short where there are more workers than CPUs.
-//! 3. Arrival is a store to the worker's own cache line, and a look at the number of sleepers; nobody shares a counter.
-//! 4. Runs are serialised by a lock, so sessions on several threads may share a team; a run inside a run is a defect and
+//! 2. Nobody waits for a worker that has nothing in hand. A step is over when its parts are finished, whoever did them, and
+//!    a run when the workers that entered it have left. So a worker whose CPU is taken away costs its share of the work,
+//!    not a turn of the scheduler in every step; it later walks through the steps it missed and finds them taken.
+//! 3. Parts are taken from one queue per owner, a word of step number and count. A step number in the queue above the
+//!    worker's own says that its step is over, so no step needs memory of its own and nothing is reset between steps.
+//! 4. A wait spins for some 0.2 milliseconds, then sleeps on a condition variable. It does not yield: a sleeper that is
+//!    woken runs sooner than a thread that has used up its turn. An idle team costs nothing.
+//! 5. Runs are serialised by a lock, so sessions on several threads may share a team; a run inside a run is a defect and
 //!    is refused instead of deadlocking.
-//! 5. A panic in one worker ends the run of all: barriers watch a flag. `run` reports it as an error and the team stays
-//!    usable.
+//! 6. A panic in one worker ends the run of all: waits watch a flag. `run` reports it as an error and the team stays usable.
 //!
-//! Accepted: one run at a time per team. Sessions that must run side by side get their own.
+//! Accepted: one run at a time per team. Sessions that must run side by side get their own. A worker that loses its CPU
+//! while it computes a part delays the step by that part.
 
 use std::any::Any;
 use std::cell::Cell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result, bail};
 
 /// Most workers a team may have; a guard against nonsense, far above any machine.
 const MAX_THREADS: usize = 1024;
-/// Looks at a flag before the first yield: some tens of microseconds.
-const SPINS: u32 = 20_000;
-/// Yields before sleeping.
-const YIELDS: u32 = 200;
+/// Looks at a flag before sleeping: some 0.2 milliseconds.
+const SPINS: u32 = 4_000;
 
 /// A value alone on its cache line (two lines: the prefetcher fetches pairs).
 #[repr(align(128))]
@@ -56,10 +61,14 @@ struct Shared {
     epoch: Padded<AtomicU32>,
     job: Mutex<Option<Job>>,
     shutdown: AtomicBool,
+    /// The last epoch that worker i entered, or that was closed before it did.
+    entered: Vec<Padded<AtomicU32>>,
     /// Epoch that worker i has finished.
     done: Vec<Padded<AtomicU32>>,
-    /// Barriers that worker i has reached in this run.
-    arrived: Vec<Padded<AtomicU32>>,
+    /// Per owner: the step (high half) and how many of the owner's parts are taken (low half).
+    queues: Vec<Padded<AtomicU64>>,
+    /// The step (high half) and how many of its parts are finished (low half).
+    finished: Padded<AtomicU64>,
     /// Set by the first worker that panics in a run.
     aborted: AtomicBool,
     panic: Mutex<Option<String>>,
@@ -81,10 +90,18 @@ pub struct Worker<'a> {
     shared: &'a Shared,
     /// 0 for the caller.
     id: usize,
-    barriers: Cell<u32>,
+    /// Parallel steps so far.
+    steps: Cell<u32>,
 }
 
-/// The payload of the panic that leaves a barrier after another worker panicked.
+/// One part of a parallel step.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    id: usize,
+    n_parts: usize,
+}
+
+/// The payload of the panic that leaves a step after another worker panicked.
 struct Aborted;
 
 thread_local! {
@@ -102,6 +119,7 @@ impl Team {
         }
         let n_cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let flags = || (0..n_threads).map(|_| Padded(AtomicU32::new(0))).collect();
+        let queues = (0..n_threads).map(|_| Padded(AtomicU64::new(0))).collect();
         let shared = Arc::new(Shared {
             n_threads,
             // A waiter that spins while the one it waits for has no CPU only delays it.
@@ -109,8 +127,10 @@ impl Team {
             epoch: Padded(AtomicU32::new(0)),
             job: Mutex::new(None),
             shutdown: AtomicBool::new(false),
+            entered: flags(),
             done: flags(),
-            arrived: flags(),
+            queues,
+            finished: Padded(AtomicU64::new(0)),
             aborted: AtomicBool::new(false),
             panic: Mutex::new(None),
             sleepers: AtomicUsize::new(0),
@@ -136,15 +156,15 @@ impl Team {
         }
         let _turn = lock(&self.turn);
         let s = &*self.shared;
-        for flag in &s.arrived {
-            flag.0.store(0, Ordering::Relaxed);
+        for word in s.queues.iter().chain([&s.finished]) {
+            word.0.store(0, Ordering::Relaxed);
         }
         s.aborted.store(false, Ordering::Relaxed);
         let epoch = s.epoch.0.load(Ordering::Relaxed).wrapping_add(1);
         if s.n_threads > 1 {
             let job: &(dyn Fn(&Worker<'_>) + Sync) = &job;
-            // SAFETY: only the lifetime is erased. The job is taken back out below, after every worker has marked this epoch as
-            // done; a worker touches the pointer only between seeing the epoch and marking it.
+            // SAFETY: only the lifetime is erased. A worker touches the pointer only between entering this epoch and marking it as
+            // done; below, the epoch is closed to those who have not entered, and the others are waited for.
             let erased = unsafe {
                 std::mem::transmute::<
                     *const (dyn Fn(&Worker<'_>) + Sync + '_),
@@ -156,8 +176,10 @@ impl Team {
             s.wake();
         }
         s.work(0, &job);
-        for flag in &s.done[1..] {
-            s.wait_until(|| flag.0.load(Ordering::Acquire) == epoch);
+        for (entered, done) in s.entered.iter().zip(&s.done).skip(1) {
+            if !enter(&entered.0, epoch) {
+                s.wait_until(|| done.0.load(Ordering::Acquire) == epoch);
+            }
         }
         *lock(&s.job) = None;
         if s.aborted.load(Ordering::Relaxed) {
@@ -199,9 +221,12 @@ impl Shared {
             if self.shutdown.load(Ordering::Relaxed) {
                 return;
             }
+            if !enter(&self.entered[id].0, seen) {
+                continue;
+            }
             let job = *lock(&self.job);
             if let Some(Job(job)) = job {
-                // SAFETY: `run` published this job with the epoch just seen and keeps it alive until `done` says so below.
+                // SAFETY: `run` published this job with the epoch just entered and keeps it alive until `done` says so below.
                 self.work(id, unsafe { &*job });
             }
             self.done[id].0.store(seen, Ordering::Release);
@@ -212,7 +237,7 @@ impl Shared {
     /// Run `job` as worker `id`; a panic becomes the run's error.
     fn work(&self, id: usize, job: &(dyn Fn(&Worker<'_>) + Sync)) {
         IN_RUN.set(true);
-        let worker = Worker { shared: self, id, barriers: Cell::new(0) };
+        let worker = Worker { shared: self, id, steps: Cell::new(0) };
         let result = catch_unwind(AssertUnwindSafe(|| job(&worker)));
         IN_RUN.set(false);
         if let Err(payload) = result {
@@ -224,19 +249,49 @@ impl Shared {
         }
     }
 
-    /// Wait for `ready`: spin, then yield, then sleep.
+    /// Take the next part of `owner` in a step, if one is left.
+    fn take(&self, owner: usize, step: u32, n_parts: u32) -> Option<u32> {
+        let queue = &self.queues[owner].0;
+        let mut now = queue.load(Ordering::Acquire);
+        loop {
+            let part = match (now >> 32) as u32 {
+                at if at < step => 0,
+                at if at == step && (now as u32) < n_parts => now as u32,
+                _ => return None,
+            };
+            let taken = word(step, part + 1);
+            match queue.compare_exchange_weak(now, taken, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Some(part),
+                Err(other) => now = other,
+            }
+        }
+    }
+
+    /// Add `n` finished parts to a step of `n_parts`; who finishes the last wakes the others.
+    fn finish(&self, step: u32, n: u32, n_parts: u32) {
+        let add = |now: u64| match (now >> 32) as u32 {
+            at if at < step => Some(word(step, n)),
+            _ => Some(word(step, now as u32 + n)),
+        };
+        let before = self.finished.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, add);
+        if before.is_ok_and(|before| add(before) == Some(word(step, n_parts))) {
+            self.wake();
+        }
+    }
+
+    /// Whether all parts of a step are finished.
+    fn is_finished(&self, step: u32, n_parts: u32) -> bool {
+        let now = self.finished.0.load(Ordering::Acquire);
+        now >= word(step, n_parts)
+    }
+
+    /// Wait for `ready`: spin, then sleep.
     fn wait_until(&self, ready: impl Fn() -> bool) {
         for _ in 0..self.spins {
             if ready() {
                 return;
             }
             std::hint::spin_loop();
-        }
-        for _ in 0..YIELDS {
-            if ready() {
-                return;
-            }
-            std::thread::yield_now();
         }
         let mut guard = lock(&self.bed);
         self.sleepers.fetch_add(1, Ordering::SeqCst);
@@ -270,31 +325,62 @@ impl Worker<'_> {
         self.shared.n_threads
     }
 
-    /// Wait until every worker has come here. All workers must pass the same sequence of barriers. What was written before the
-    /// barrier is visible to all after it.
-    pub fn barrier(&self) {
+    /// A parallel step: `body` runs once for each of `n_workers * per_worker` parts, on whichever worker takes it. Returns when
+    /// all parts are finished; what they wrote is then visible. All workers must come to the same sequence of steps, or end
+    /// the run.
+    pub fn parallel(&self, per_worker: usize, mut body: impl FnMut(Part)) {
         let s = self.shared;
+        let n_parts = s.n_threads * per_worker;
         if s.n_threads == 1 {
+            (0..n_parts).for_each(|id| body(Part { id, n_parts }));
             return;
         }
-        let count = self.barriers.get() + 1;
-        self.barriers.set(count);
-        s.arrived[self.id].0.store(count, Ordering::Release);
-        s.wake();
-        for flag in &s.arrived {
-            s.wait_until(|| flag.0.load(Ordering::Acquire) >= count || s.aborted.load(Ordering::Acquire));
+        let step = self.steps.get() + 1;
+        self.steps.set(step);
+        let mut n_finished = 0;
+        for owner in (self.id..s.n_threads).chain(0..self.id) {
+            while let Some(part) = s.take(owner, step, per_worker as u32) {
+                body(Part { id: owner * per_worker + part as usize, n_parts });
+                n_finished += 1;
+            }
         }
+        if n_finished > 0 {
+            s.finish(step, n_finished, n_parts as u32);
+        }
+        s.wait_until(|| s.is_finished(step, n_parts as u32) || s.aborted.load(Ordering::Acquire));
         if s.aborted.load(Ordering::Acquire) {
             panic_any(Aborted);
         }
     }
+}
 
-    /// This worker's contiguous share of `n` items, in whole units of `unit` items but for the last.
-    pub fn share(&self, n: usize, unit: usize) -> Range<usize> {
+impl Part {
+    /// This part's number.
+    pub fn id(self) -> usize {
+        self.id
+    }
+
+    /// Parts of the step.
+    pub fn n_parts(self) -> usize {
+        self.n_parts
+    }
+
+    /// This part's contiguous share of `n` items, in whole units of `unit` items but for the last.
+    pub fn share(self, n: usize, unit: usize) -> Range<usize> {
         let n_units = n.div_ceil(unit);
-        let at = |i: usize| (n_units * i / self.shared.n_threads * unit).min(n);
+        let at = |i: usize| (n_units * i / self.n_parts * unit).min(n);
         at(self.id)..at(self.id + 1)
     }
+}
+
+/// Step number and count in one word; words of later steps are greater.
+fn word(step: u32, count: u32) -> u64 {
+    u64::from(step) << 32 | u64::from(count)
+}
+
+/// Enter an epoch, or close it to the worker: whichever comes first wins, and only that one gets `true`.
+fn enter(entered: &AtomicU32, epoch: u32) -> bool {
+    entered.compare_exchange(epoch.wrapping_sub(1), epoch, Ordering::AcqRel, Ordering::Acquire).is_ok()
 }
 
 /// Lock without caring for poison: the data is plain and `work` catches panics.
@@ -363,26 +449,48 @@ fn parse_cpu_list(text: &str) -> Option<std::collections::BTreeSet<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicU64;
     use std::time::Duration;
 
     #[test]
-    fn every_worker_runs_and_barriers_order_their_writes() {
-        for n_threads in [1, 2, 3, 5] {
+    fn every_part_runs_once_and_is_visible_to_the_next_step() {
+        for (n_threads, per_worker) in [(1, 1), (2, 1), (3, 2), (5, 4)] {
             let team = Team::new(n_threads).unwrap();
-            let cells: Vec<AtomicU64> = (0..n_threads).map(|_| AtomicU64::new(0)).collect();
-            for _ in 0..50 {
+            let cells: Vec<AtomicU64> = (0..n_threads * per_worker).map(|_| AtomicU64::new(0)).collect();
+            for run in 0..50 {
                 team.run(|w| {
-                    for round in 1..=20 {
-                        cells[w.id()].store(round, Ordering::Relaxed);
-                        w.barrier();
-                        assert!(cells.iter().all(|c| c.load(Ordering::Relaxed) == round));
-                        w.barrier();
+                    for step in 0..20 {
+                        let before = run * 20 + step;
+                        w.parallel(per_worker, |part| {
+                            assert_eq!(cells[part.id()].fetch_add(1, Ordering::Relaxed), before);
+                        });
+                        w.parallel(1, |_| assert!(cells.iter().all(|c| c.load(Ordering::Relaxed) == before + 1)));
                     }
                 })
                 .unwrap();
             }
         }
+    }
+
+    /// A worker that sleeps with nothing in hand keeps nobody waiting, and finds what it missed done.
+    #[test]
+    fn nobody_waits_for_a_worker_with_nothing_in_hand() {
+        let team = Team::new(3).unwrap();
+        let awake = AtomicBool::new(false);
+        let count = AtomicU64::new(0);
+        team.run(|w| {
+            if w.id() == 1 {
+                while !awake.load(Ordering::Acquire) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+            for _ in 0..100 {
+                w.parallel(4, |_| _ = count.fetch_add(1, Ordering::Relaxed));
+            }
+            // Only the others can have come here: worker 1 waits for this.
+            awake.store(true, Ordering::Release);
+        })
+        .unwrap();
+        assert_eq!(count.into_inner(), 100 * 3 * 4);
     }
 
     #[test]
@@ -391,10 +499,13 @@ mod tests {
         for _ in 0..3 {
             std::thread::sleep(Duration::from_millis(30));
             team.run(|w| {
-                if w.id() == 1 {
-                    std::thread::sleep(Duration::from_millis(30));
+                for _ in 0..3 {
+                    w.parallel(1, |part| {
+                        if part.id() == 1 {
+                            std::thread::sleep(Duration::from_millis(10));
+                        }
+                    });
                 }
-                w.barrier();
             })
             .unwrap();
         }
@@ -406,15 +517,15 @@ mod tests {
         for guilty in 0..3 {
             let error = team
                 .run(|w| {
-                    assert!(w.id() != guilty, "worker {guilty} fails");
-                    w.barrier();
+                    w.parallel(1, |part| assert!(part.id() != guilty, "part {guilty} fails"));
+                    w.parallel(1, |_| ());
                 })
                 .unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Internal);
-            assert!(error.to_string().contains(&format!("worker {guilty} fails")), "{error}");
+            assert!(error.to_string().contains(&format!("part {guilty} fails")), "{error}");
             let count = AtomicU64::new(0);
-            team.run(|_| _ = count.fetch_add(1, Ordering::Relaxed)).unwrap();
-            assert_eq!(count.into_inner(), 3);
+            team.run(|w| w.parallel(2, |_| _ = count.fetch_add(1, Ordering::Relaxed))).unwrap();
+            assert_eq!(count.into_inner(), 6);
         }
     }
 
@@ -430,7 +541,7 @@ mod tests {
                             if w.id() == 0 {
                                 assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
                             }
-                            w.barrier();
+                            w.parallel(2, |_| ());
                             if w.id() == 0 {
                                 inside.fetch_sub(1, Ordering::SeqCst);
                             }
@@ -454,7 +565,7 @@ mod tests {
             let team = Team::new(n_threads).unwrap();
             for (n, unit) in [(0, 1), (1, 1), (5, 2), (36, 2), (100, 3)] {
                 let shares = Mutex::new(vec![0..0; n_threads]);
-                team.run(|w| lock(&shares)[w.id()] = w.share(n, unit)).unwrap();
+                team.run(|w| w.parallel(1, |part| lock(&shares)[part.id()] = part.share(n, unit))).unwrap();
                 let shares = shares.into_inner().unwrap();
                 assert_eq!(shares.iter().map(|r| r.len()).sum::<usize>(), n);
                 assert!(shares.windows(2).all(|w| w[0].end == w[1].start));

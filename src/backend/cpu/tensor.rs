@@ -6,6 +6,7 @@ use super::Cpu;
 use super::bindings as c;
 use super::kernels::{self, Acts, Kernel};
 use super::memory::AlignedBytes;
+use super::team::Part;
 use crate::backend::MatrixShape;
 use crate::error::{Result, bail};
 
@@ -13,6 +14,8 @@ use crate::error::{Result, bail};
 pub(super) const PANEL_ROWS: usize = c::ORIBI_PANEL_ROWS as usize;
 /// Panels between two looks at the stop signal.
 const PANELS_PER_LOOK: usize = 16;
+/// Parts of the packing per worker.
+const PARTS: usize = 8;
 
 /// Weights `(n_rows, k)` as panels of 16 rows, each contiguous along k.
 pub struct Matrix {
@@ -43,9 +46,9 @@ impl Matrix {
         let n_panels = n_rows.div_ceil(PANEL_ROWS);
         let panels = AlignedBytes::zeroed(total_bytes(shape, panel_bytes)?, name)?;
         let stopped = AtomicBool::new(false);
-        cpu.team().run(|w| {
-            for (i, panel) in w.share(n_panels, 1).enumerate() {
-                if i % PANELS_PER_LOOK == 0 && (stopped.load(Ordering::Relaxed) || (w.id() == 0 && stop())) {
+        let pack_part = |part: Part| {
+            for (i, panel) in part.share(n_panels, 1).enumerate() {
+                if i % PANELS_PER_LOOK == 0 && (stopped.load(Ordering::Relaxed) || stop()) {
                     stopped.store(true, Ordering::Relaxed);
                     return;
                 }
@@ -58,10 +61,11 @@ impl Matrix {
                     // SAFETY: panel < n_panels, and n_panels * panel_bytes bytes were allocated.
                     dst: unsafe { panels.as_ptr().add(panel * panel_bytes) },
                 };
-                // SAFETY: the source rows lie within `data`, whose length was checked; the panel is this worker's alone.
+                // SAFETY: the source rows lie within `data`, whose length was checked; the panel is this part's alone.
                 unsafe { pack.run(&args) }
             }
-        })?;
+        };
+        cpu.team().run(|w| w.parallel(PARTS, pack_part))?;
         if stopped.into_inner() {
             bail!(Cancelled, "packing of tensor {name} was cancelled");
         }
@@ -80,6 +84,11 @@ impl Matrix {
     /// Inputs.
     pub(super) fn k(&self) -> usize {
         self.k
+    }
+
+    /// Bytes of the panels.
+    pub(super) fn n_bytes(&self) -> usize {
+        self.panels.len()
     }
 
     /// Panels.
