@@ -2,6 +2,7 @@
 
 /// The C types of `kernels/oribi_kernels.h`.
 pub(crate) mod bindings;
+pub mod cores;
 pub mod kernels;
 pub mod team;
 
@@ -34,7 +35,7 @@ pub use self::tensor::Matrix;
 /// How to use the CPU. The default is the best instruction set on all physical cores that the process may use.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuOptions {
-    /// Threads; `None` for [`team::default_threads`].
+    /// Threads; `None` for [`cores::default_threads`].
     pub n_threads: Option<usize>,
     /// Instruction set; `None` for the environment variable `ORIBI_ISA`, else the best of this CPU.
     pub isa: Option<Isa>,
@@ -90,7 +91,7 @@ impl Cpu {
     /// count out of range.
     pub fn new(options: CpuOptions) -> Result<Arc<Cpu>> {
         let kernels = KernelSet::new(Isa::choose(options.isa)?)?;
-        let team = Team::new(options.n_threads.unwrap_or_else(team::default_threads))?;
+        let team = Team::new(options.n_threads.unwrap_or_else(cores::default_threads))?;
         Ok(Arc::new(Cpu { team, bound: Bound::new(&kernels)?, kernels }))
     }
 

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use oribi::backend::cpu::CpuOptions;
+use oribi::backend::cpu::cores;
 use oribi::backend::cpu::kernels::Isa;
-use oribi::backend::cpu::team;
 use oribi::chat::{ChatTemplate, Message};
 use oribi::generate::{Generation, SequenceForward};
 use oribi::gguf::Gguf;
@@ -83,7 +83,7 @@ impl Engine {
     fn load_file(path: &Path, args: &RuntimeArgs) -> Result<Engine> {
         let gguf = Gguf::open(path)?;
         let options = args.session_options();
-        let n_threads = args.threads.unwrap_or_else(team::default_threads);
+        let n_threads = args.threads.unwrap_or_else(cores::default_threads);
         let needed = predict_memory(&gguf, &options, n_threads)?;
         memory::check(&needed, args.max_memory)?;
         let bar = Mutex::new(Progress::new("packing weights"));

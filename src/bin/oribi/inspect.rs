@@ -5,7 +5,7 @@ use std::path::Path;
 
 use comfy_table::{CellAlignment, Table};
 use oribi::Result;
-use oribi::backend::cpu::team;
+use oribi::backend::cpu::cores;
 use oribi::dtype::DType;
 use oribi::gguf::{Gguf, TensorInfo, Value};
 use oribi::model::HyperParams;
@@ -42,7 +42,7 @@ pub fn run(args: Args) -> Result<()> {
     let gguf = Gguf::open(&path).map_err(|e| e.within(path.display()))?;
     let options = args.context.options();
     let memory =
-        Memory { needed: predict_memory(&gguf, &options, team::default_threads()), options, cache: args.cache_type };
+        Memory { needed: predict_memory(&gguf, &options, cores::default_threads()), options, cache: args.cache_type };
     if args.json {
         output::print_json(&as_json(&path, &gguf, &memory))
     } else {
