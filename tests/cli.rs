@@ -51,6 +51,9 @@ fn refused(args: &[&str], words: &[&str]) {
     for word in words {
         assert!(done.stderr.contains(word), "{args:?}: {:?} does not say {word:?}", done.stderr);
     }
+    for file in args.iter().filter(|arg| arg.ends_with(".gguf")) {
+        assert!(done.stderr.matches(file).count() <= 1, "{args:?}: {:?} names the file again", done.stderr);
+    }
 }
 
 fn path(path: &Path) -> &str {

@@ -77,11 +77,11 @@ pub struct Engine {
 impl Engine {
     /// Opens and packs the model, with a progress bar where it takes long.
     pub fn load(path: &Path, args: &RuntimeArgs) -> Result<Engine> {
-        Engine::load_file(path, args).map_err(|e| e.within(path.display()))
+        // What goes wrong in opening names the file already.
+        Engine::load_open(Gguf::open(path)?, args).map_err(|e| e.within(path.display()))
     }
 
-    fn load_file(path: &Path, args: &RuntimeArgs) -> Result<Engine> {
-        let gguf = Gguf::open(path)?;
+    fn load_open(gguf: Gguf, args: &RuntimeArgs) -> Result<Engine> {
         let options = args.session_options();
         let n_threads = args.threads.unwrap_or_else(cores::default_threads);
         let needed = predict_memory(&gguf, &options, n_threads)?;

@@ -39,7 +39,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<()> {
     let path = cache::resolve(args.model.name())?;
-    let gguf = Gguf::open(&path).map_err(|e| e.within(path.display()))?;
+    let gguf = Gguf::open(&path)?;
     let options = args.context.options();
     let memory =
         Memory { needed: predict_memory(&gguf, &options, cores::default_threads()), options, cache: args.cache_type };

@@ -35,7 +35,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<()> {
     let path = cache::resolve(args.model.name())?;
-    let gguf = Gguf::open(&path).map_err(|e| e.within(path.display()))?;
+    let gguf = Gguf::open(&path)?;
     let tokenizer = Tokenizer::from_gguf(&gguf).map_err(|e| e.within(path.display()))?;
     let ids = tokenizer.encode(&args.prompt.text()?, !args.no_bos, !args.no_parse_special)?;
     if args.count {
