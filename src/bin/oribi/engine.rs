@@ -116,12 +116,7 @@ impl Engine {
 
     /// The tokens of a conversation up to where the model's answer begins.
     pub fn render(&self, template: &ChatTemplate, messages: &[Message]) -> Result<Vec<u32>> {
-        let text = template.render(messages, true)?;
-        let tokenizer = self.model.tokenizer();
-        let ids = tokenizer.encode(&text, false, true)?;
-        // Most templates write the BOS token themselves.
-        let missing_bos = tokenizer.bos().filter(|bos| tokenizer.adds_bos() && ids.first() != Some(bos));
-        Ok(missing_bos.into_iter().chain(ids).collect())
+        self.model.tokenizer().encode_prompt(&template.render(messages, true)?)
     }
 
     pub fn sampler(&self, args: &SamplingArgs, logprobs: Option<usize>) -> Result<Sampler> {
