@@ -1,59 +1,67 @@
 //! Compiles the C kernels: one static archive per instruction set, always optimised, whatever the cargo profile.
 //!
-//! A file's name says its instruction set: `ref*.c` and `table.c` are portable, `x86_avx2*.c` and `x86_avx512*.c` need theirs.
+//! A file's name says its instruction set: `x86_*.c` and `arm_*.c` need the one of their prefix in `kernels/isa.list`, all others
+//! are portable.
 //! The kernel table (`kernels/kernels.inc`) learns from ORIBI_BUILD_* which archives exist; the choice among them is made at
 //! run time. Set `ORIBI_KERNELS_LINT=1` to turn warnings on and into errors.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// An instruction set: its archive, the prefix of its files, the compiler's flags, the table's define.
+/// A row of `kernels/isa.list`.
 struct IsaGroup {
-    archive: &'static str,
-    file_prefix: &'static str,
-    flags: &'static [&'static str],
-    define: &'static str,
+    file_prefix: String,
+    define: String,
+    flags: Vec<String>,
 }
 
-const X86_GROUPS: &[IsaGroup] = &[
-    IsaGroup {
-        archive: "oribi_kernels_avx2",
-        file_prefix: "x86_avx2",
-        flags: &["-mavx2", "-mfma", "-mf16c"],
-        define: "ORIBI_BUILD_AVX2",
-    },
-    IsaGroup {
-        archive: "oribi_kernels_avx512",
-        file_prefix: "x86_avx512",
-        flags: &["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"],
-        define: "ORIBI_BUILD_AVX512",
-    },
-];
+/// The instruction sets of the target's architecture that the compiler knows.
+fn isa_groups(tool: &cc::Tool) -> Vec<IsaGroup> {
+    // Microsoft's own compiler has neither these flags nor GNU vectors: it gets the portable kernels only.
+    if tool.is_like_msvc() && !tool.is_like_clang_cl() {
+        return Vec::new();
+    }
+    let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
+    let list = fs::read_to_string("kernels/isa.list").expect("kernels/isa.list");
+    let rows =
+        list.lines().filter(|line| !line.starts_with('#')).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let ours = rows.filter(|row| row.len() >= 3 && row[1] == arch).map(|row| IsaGroup {
+        file_prefix: row[0].to_owned(),
+        define: row[2].to_owned(),
+        flags: row[3..].iter().map(|&flag| flag.to_owned()).collect(),
+    });
+    ours.filter(|group| {
+        let probe = cc::Build::new();
+        let known = group.flags.iter().all(|flag| probe.is_flag_supported(flag).unwrap_or(false));
+        if !known {
+            println!("cargo:warning=the C compiler does not know {}: its kernels are left out", group.file_prefix);
+        }
+        known
+    })
+    .collect()
+}
 
 fn main() {
     println!("cargo:rerun-if-changed=kernels");
     println!("cargo:rerun-if-env-changed=ORIBI_KERNELS_LINT");
     let sources = c_files(Path::new("kernels"));
-    // Microsoft's own compiler has neither these flags nor GNU vectors: it gets the portable kernels only.
     let tool = cc::Build::new().get_compiler();
-    let knows_flags = !tool.is_like_msvc() || tool.is_like_clang_cl();
-    let is_x86_64 = env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("x86_64");
-    let groups = if is_x86_64 && knows_flags { X86_GROUPS } else { &[] };
+    let groups = isa_groups(&tool);
 
     let mut portable = new_build(&tool);
-    portable.files(sources.iter().filter(|file| !file_name(file).starts_with("x86_")));
-    for group in groups {
-        portable.define(group.define, None);
+    portable.files(sources.iter().filter(|file| is_portable(file)));
+    for group in &groups {
+        portable.define(&group.define, None);
     }
     portable.compile("oribi_kernels_portable");
-    for group in groups {
+    for group in &groups {
         let mut build = new_build(&tool);
-        build.files(sources.iter().filter(|file| file_name(file).starts_with(group.file_prefix)));
+        build.files(sources.iter().filter(|file| file_name(file).starts_with(&group.file_prefix)));
         if build.get_files().next().is_none() {
             continue;
         }
         group.flags.iter().for_each(|flag| _ = build.flag(flag));
-        build.compile(group.archive);
+        build.compile(&format!("oribi_kernels_{}", group.file_prefix));
     }
 }
 
@@ -91,6 +99,10 @@ fn c_files(folder: &Path) -> Vec<PathBuf> {
     }
     files.sort();
     files
+}
+
+fn is_portable(path: &Path) -> bool {
+    !["x86_", "arm_"].iter().any(|prefix| file_name(path).starts_with(prefix))
 }
 
 fn file_name(path: &Path) -> &str {

@@ -31,8 +31,13 @@ extern "C" {
 /* Instruction sets as bits; a kernel needs all of its bits. */
 enum oribi_isa {
   ORIBI_ISA_SCALAR = 0,
-  ORIBI_ISA_AVX2 = 1 << 0,   /* AVX2, FMA, F16C */
-  ORIBI_ISA_AVX512 = 1 << 1, /* AVX-512 F, BW, VL, DQ, VNNI; the kernels may also use AVX2, FMA, F16C */
+  ORIBI_ISA_AVX2 = 1 << 0,    /* AVX2, FMA, F16C */
+  ORIBI_ISA_AVXVNNI = 1 << 1, /* AVX2 and AVX-VNNI */
+  ORIBI_ISA_AVX512 = 1 << 2,  /* AVX-512 F, BW, VL, DQ, VNNI; the kernels may also use AVX2, FMA, F16C */
+  ORIBI_ISA_AMX = 1 << 3,     /* AVX512, AVX-512 BF16, AMX tile, int8 and bf16, allowed by the operating system */
+  ORIBI_ISA_NEON = 1 << 8,
+  ORIBI_ISA_DOTPROD = 1 << 9, /* NEON and sdot, udot */
+  ORIBI_ISA_I8MM = 1 << 10,   /* DOTPROD and smmla, usmmla */
 };
 
 typedef enum {
@@ -51,7 +56,7 @@ typedef enum {
   ORIBI_OP_ATTENTION_MERGE, /* oribi_attention_merge_args */
 } oribi_op;
 
-/* How the activations of a matrix product lie in memory. All but F32 hold per row of k inputs, without gaps:
+/* How the activations of a matrix product lie in memory. The integer layouts hold per row of k inputs, without gaps:
  * codes (2 * k bytes), scales (float[k / 32]), sums (int32[k / 16], of the codes of each half group). */
 typedef enum {
   ORIBI_ACTS_NONE,   /* the operation has no quantized activations */
@@ -59,6 +64,7 @@ typedef enum {
   ORIBI_ACTS_I16,    /* int16 codes in order of k: the oracle's form */
   ORIBI_ACTS_PAIRS,  /* int16 codes, each four k, k+1, k+2, k+3 stored as k, k+2, k+1, k+3: for 16-bit multiply-add */
   ORIBI_ACTS_PLANES, /* per group 32 int8 high bytes, then 32 int8 low bytes (code = 256 * high + low): for VNNI */
+  ORIBI_ACTS_BF16,   /* native numerics: bfloat16 values in order of k, 2 * k bytes, without scales and sums */
 } oribi_acts;
 
 /* GGUF type ids of the weight formats that have kernels. */

@@ -75,7 +75,7 @@ fn instruction_sets_do_not_change_a_bit() {
         fresh(&model, &tokens(&model, SHORT), 512)
     };
     for &isa in Isa::ALL {
-        if isa > Isa::detect() {
+        if !isa.is_available() {
             println!("not run: this CPU has no {isa}");
             continue;
         }

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "../../kernels/cpu/packed.h"
+#include "../../tests/kernels/cpu_isa.h"
 
 enum { K = 2048, MAX_ROWS = 512, DRAM_BYTES = 512 << 20, L3_BYTES = 24 << 20, TILE_BYTES = 2 << 20, N_RUNS = 5 };
 
@@ -39,13 +40,9 @@ static double best_time(oribi_kernel_fn fn, const void *args) {
 }
 
 static int cpu_runs(uint32_t isa) {
-#if defined(__x86_64__)
-  if (isa & ORIBI_ISA_AVX512 && !__builtin_cpu_supports("avx512vnni")) return 0;
-  if (isa & ORIBI_ISA_AVX2 && !__builtin_cpu_supports("avx2")) return 0;
-  return 1;
-#else
-  return isa == ORIBI_ISA_SCALAR;
-#endif
+  static uint32_t available = ~0u;
+  if (available == ~0u) available = cpu_isa();
+  return (isa & ~available) == 0;
 }
 
 static const oribi_kernel *find(oribi_op op, uint32_t dtype, oribi_acts acts) {

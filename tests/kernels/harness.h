@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "../../kernels/oribi_kernels.h"
+#include "cpu_isa.h"
 
 /* ---- results ---- */
 
@@ -63,7 +64,6 @@ static inline uint8_t *random_bytes(size_t n) {
 /* ---- kernels ---- */
 
 /* The ORIBI_ISA_* bits of this CPU. */
-uint32_t cpu_isa(void);
 
 int cpu_runs(const oribi_kernel *kernel);
 

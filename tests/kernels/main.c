@@ -5,19 +5,11 @@
 int n_passed, n_failed;
 static int n_called, n_skipped;
 
-uint32_t cpu_isa(void) {
-#if defined(__x86_64__)
-  const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-  const int avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                     __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                     __builtin_cpu_supports("avx512vnni");
-  return (avx2 ? ORIBI_ISA_AVX2 : 0) | (avx2 && avx512 ? ORIBI_ISA_AVX512 : 0);
-#else
-  return 0;
-#endif
+int cpu_runs(const oribi_kernel *kernel) {
+  static uint32_t isa = ~0u;
+  if (isa == ~0u) isa = cpu_isa();
+  return (kernel->isa & ~isa) == 0;
 }
-
-int cpu_runs(const oribi_kernel *kernel) { return (kernel->isa & ~cpu_isa()) == 0; }
 
 const oribi_kernel *scalar_kernel(oribi_op op, uint32_t dtype, oribi_acts acts) {
   size_t n;

@@ -11,7 +11,7 @@ use super::bindings::{self as c, oribi_kernel};
 use crate::dtype::DType;
 use crate::error::{Error, ErrorKind, Result, bail};
 
-/// An instruction set that kernels are written for, worst first. Each contains the ones before it.
+/// An instruction set that kernels are written for; of each architecture worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Isa {
@@ -19,18 +19,62 @@ pub enum Isa {
     Scalar,
     /// x86-64 with AVX2, FMA and F16C.
     Avx2,
+    /// x86-64 with AVX2 and AVX-VNNI.
+    AvxVnni,
     /// x86-64 with AVX-512 F, BW, VL, DQ and VNNI.
     Avx512,
+    /// x86-64 with AVX-512, its BF16 part, and AMX tiles of int8 and bf16.
+    Amx,
+    /// aarch64, every CPU of which has NEON.
+    Neon,
+    /// aarch64 with the dot product instructions.
+    DotProd,
+    /// aarch64 with dot products and 8-bit matrix multiplication.
+    I8mm,
 }
 
+/// What is known of an instruction set; the rows of `ISAS` are in the order of [`Isa`].
+struct IsaRow {
+    name: &'static str,
+    features: &'static str,
+    /// The `ORIBI_ISA_*` bits that its kernels may need.
+    bits: u32,
+}
+
+const X86_AVX2: u32 = c::ORIBI_ISA_AVX2;
+const X86_AVX512: u32 = X86_AVX2 | c::ORIBI_ISA_AVX512;
+const ARM_DOTPROD: u32 = c::ORIBI_ISA_NEON | c::ORIBI_ISA_DOTPROD;
+
+const ISAS: &[IsaRow] = &[
+    IsaRow { name: "scalar", features: "portable code", bits: c::ORIBI_ISA_SCALAR },
+    IsaRow { name: "avx2", features: "AVX2, FMA, F16C", bits: X86_AVX2 },
+    IsaRow { name: "avxvnni", features: "AVX2, AVX-VNNI", bits: X86_AVX2 | c::ORIBI_ISA_AVXVNNI },
+    IsaRow { name: "avx512", features: "AVX-512 F, BW, VL, DQ, VNNI", bits: X86_AVX512 },
+    IsaRow {
+        name: "amx",
+        features: "AVX-512 with VNNI and BF16, AMX int8 and bf16",
+        bits: X86_AVX512 | c::ORIBI_ISA_AMX,
+    },
+    IsaRow { name: "neon", features: "NEON", bits: c::ORIBI_ISA_NEON },
+    IsaRow { name: "dotprod", features: "NEON, dotprod", bits: ARM_DOTPROD },
+    IsaRow { name: "i8mm", features: "NEON, dotprod, i8mm", bits: ARM_DOTPROD | c::ORIBI_ISA_I8MM },
+];
+
 impl Isa {
-    /// Every instruction set, worst first.
-    pub const ALL: &[Isa] = &[Isa::Scalar, Isa::Avx2, Isa::Avx512];
+    /// Every instruction set; of each architecture worst first.
+    pub const ALL: &[Isa] =
+        &[Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512, Isa::Amx, Isa::Neon, Isa::DotProd, Isa::I8mm];
 
     /// The best that this CPU and operating system offer. Found once.
     pub fn detect() -> Isa {
-        static DETECTED: OnceLock<Isa> = OnceLock::new();
-        *DETECTED.get_or_init(detect)
+        Isa::ALL.iter().copied().rev().find(|isa| isa.is_available()).unwrap_or(Isa::Scalar)
+    }
+
+    /// Whether this CPU and operating system can run its kernels.
+    pub fn is_available(self) -> bool {
+        static AVAILABLE: OnceLock<u32> = OnceLock::new();
+        let available = *AVAILABLE.get_or_init(available_bits);
+        self.bits() & !available == 0
     }
 
     /// The one to use: `wanted`, else the one named by the environment variable `ORIBI_ISA`, else the best.
@@ -48,42 +92,28 @@ impl Isa {
             None if named.is_empty() => Isa::detect(),
             None => named.parse::<Isa>().map_err(|e| e.within("ORIBI_ISA"))?,
         };
-        if isa > Isa::detect() {
+        if !isa.is_available() {
             bail!(
                 Device,
                 "this cpu cannot run {isa} kernels, which need {}; its best is {}",
-                isa.features(),
+                isa.row().features,
                 Isa::detect()
             );
         }
         Ok(isa)
     }
 
-    /// Its name: `scalar`, `avx2`, `avx512`.
+    fn row(self) -> &'static IsaRow {
+        &ISAS[self as usize]
+    }
+
+    /// Its name: `scalar`, `avx2`, `avxvnni`, `avx512`, `amx`, `neon`, `dotprod`, `i8mm`.
     pub fn name(self) -> &'static str {
-        match self {
-            Isa::Scalar => "scalar",
-            Isa::Avx2 => "avx2",
-            Isa::Avx512 => "avx512",
-        }
+        self.row().name
     }
 
-    /// The CPU features that it stands for.
-    fn features(self) -> &'static str {
-        match self {
-            Isa::Scalar => "portable code",
-            Isa::Avx2 => "AVX2, FMA, F16C",
-            Isa::Avx512 => "AVX-512 F, BW, VL, DQ, VNNI",
-        }
-    }
-
-    /// The `ORIBI_ISA_*` bits that a kernel may need.
     fn bits(self) -> u32 {
-        match self {
-            Isa::Scalar => c::ORIBI_ISA_SCALAR,
-            Isa::Avx2 => c::ORIBI_ISA_AVX2,
-            Isa::Avx512 => c::ORIBI_ISA_AVX2 | c::ORIBI_ISA_AVX512,
-        }
+        self.row().bits
     }
 
     /// The least instruction set with all of `bits`, if there is one.
@@ -110,21 +140,42 @@ impl FromStr for Isa {
     }
 }
 
+/// The `ORIBI_ISA_*` bits of this CPU, as far as the operating system allows.
 #[cfg(target_arch = "x86_64")]
-fn detect() -> Isa {
+fn available_bits() -> u32 {
     use std::arch::is_x86_feature_detected as has;
-    let avx2 = has!("avx2") && has!("fma") && has!("f16c");
-    let avx512 = has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq") && has!("avx512vnni");
-    match (avx2, avx512) {
-        (true, true) => Isa::Avx512,
-        (true, false) => Isa::Avx2,
-        (false, _) => Isa::Scalar,
+    let mut bits = 0;
+    if has!("avx2") && has!("fma") && has!("f16c") {
+        bits |= c::ORIBI_ISA_AVX2;
+        if super::x86::has_avx_vnni() {
+            bits |= c::ORIBI_ISA_AVXVNNI;
+        }
+        if has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq") && has!("avx512vnni") {
+            bits |= c::ORIBI_ISA_AVX512;
+            if has!("avx512bf16") && super::x86::enable_amx() {
+                bits |= c::ORIBI_ISA_AMX;
+            }
+        }
     }
+    bits
 }
 
-#[cfg(not(target_arch = "x86_64"))]
-fn detect() -> Isa {
-    Isa::Scalar
+#[cfg(target_arch = "aarch64")]
+fn available_bits() -> u32 {
+    use std::arch::is_aarch64_feature_detected as has;
+    let mut bits = c::ORIBI_ISA_NEON;
+    if has!("dotprod") {
+        bits |= c::ORIBI_ISA_DOTPROD;
+        if has!("i8mm") {
+            bits |= c::ORIBI_ISA_I8MM;
+        }
+    }
+    bits
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn available_bits() -> u32 {
+    0
 }
 
 /// How a kernel wants its activations; see `oribi_acts` in the header.
@@ -140,6 +191,8 @@ pub enum Acts {
     Pairs,
     /// Per group, the codes' high bytes, then their low bytes.
     Planes,
+    /// bfloat16 values: native numerics.
+    Bf16,
 }
 
 impl Acts {
@@ -148,6 +201,7 @@ impl Acts {
         match self {
             Acts::None => 0,
             Acts::F32 => k * size_of::<f32>(),
+            Acts::Bf16 => k * size_of::<u16>(),
             // Two bytes a code, a float32 scale per 32, an int32 sum per 16.
             Acts::I16 | Acts::Pairs | Acts::Planes => 2 * k + k / 8 + k / 4,
         }
@@ -159,6 +213,7 @@ impl Acts {
             c::ORIBI_ACTS_I16 => Acts::I16,
             c::ORIBI_ACTS_PAIRS => Acts::Pairs,
             c::ORIBI_ACTS_PLANES => Acts::Planes,
+            c::ORIBI_ACTS_BF16 => Acts::Bf16,
             _ => Acts::None,
         }
     }
@@ -188,7 +243,7 @@ impl Kernel {
     /// The least instruction set that runs it.
     pub fn isa(self) -> Isa {
         // A row with unknown bits would be a defect of the table; the tests look for it. It is never chosen.
-        Isa::of_bits(self.0.isa).unwrap_or(Isa::Avx512)
+        Isa::of_bits(self.0.isa).unwrap_or(Isa::Amx)
     }
 
     /// The layout of its activations.

@@ -12,6 +12,8 @@ mod ops;
 mod pages;
 mod rows;
 mod tensor;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 #[cfg(test)]
 mod tests;

@@ -196,7 +196,7 @@ fn matmul(kernel: Kernel, panels: &[u8], x: &[f32], n_rows: usize, k: usize) -> 
 /// The kernels of an operation that are not scalar. Says which ones this CPU cannot run, and leaves those out.
 fn runnable(op: c::oribi_op) -> Vec<Kernel> {
     let vector = table().iter().filter(|kernel| kernel.op() == op && kernel.isa() > Isa::Scalar);
-    let (run, skip): (Vec<_>, Vec<_>) = vector.copied().partition(|kernel| kernel.isa() <= Isa::detect());
+    let (run, skip): (Vec<_>, Vec<_>) = vector.copied().partition(|kernel| kernel.isa().is_available());
     if !skip.is_empty() {
         eprintln!("NOT RUN, this cpu has only {}: {skip:?}", Isa::detect());
     }
