@@ -135,7 +135,8 @@ typedef struct {
   const float *x;  /* [n_rows][k] */
   size_t x_stride; /* floats */
   uint32_t n_rows;
-  uint32_t k; /* a multiple of 32 */
+  uint32_t k;          /* a multiple of 32 */
+  uint32_t begin, end; /* the inputs of each row that are quantized; multiples of 32 */
   uint8_t *acts;
   size_t acts_stride; /* bytes, a multiple of 64 */
 } oribi_quantize_acts_args;

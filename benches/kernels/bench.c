@@ -84,7 +84,7 @@ static void bench_matmul(const oribi_kernel *kernel, const uint8_t *weights, flo
     for (size_t r = 0; r < MAX_ROWS; r++) memcpy(acts + r * (4 * K + 64), x + r * K, 4 * K);
   } else {
     const oribi_quantize_acts_args args = {
-        .x = x, .x_stride = K, .n_rows = MAX_ROWS, .k = K, .acts = acts, .acts_stride = 4 * K + 64};
+        .x = x, .x_stride = K, .n_rows = MAX_ROWS, .k = K, .end = K, .acts = acts, .acts_stride = 4 * K + 64};
     find(ORIBI_OP_QUANTIZE_ACTS, ORIBI_ANY_DTYPE, kernel->acts)->fn(&args);
   }
   double dram, l3, gmac, rows4, rows64, rows512, unused;
@@ -103,7 +103,7 @@ static void bench_quantizer(const oribi_kernel *kernel) {
   for (size_t i = 0; i < (size_t)K * 64; i++) x[i] = (float)((int)(i * 7919 % 1999) - 999) * 1e-3f;
   uint8_t *acts = buffer((2 * K + 3 * K / 8) * (size_t)64);
   const oribi_quantize_acts_args args = {
-      .x = x, .x_stride = K, .n_rows = 64, .k = K, .acts = acts, .acts_stride = 2 * K + 3 * K / 8};
+      .x = x, .x_stride = K, .n_rows = 64, .k = K, .end = K, .acts = acts, .acts_stride = 2 * K + 3 * K / 8};
   printf("%-34s %8.2f GB/s of float32\n", kernel->name, 4.0 * K * 64 / best_time(kernel->fn, &args) * 1e-9);
   free(x);
   free(acts);

@@ -83,7 +83,7 @@ static uint8_t *quantized(const oribi_kernel *quantizer, const float *x, uint32_
   const size_t stride = acts_stride(quantizer->acts, k);
   uint8_t *acts = exactly((n_rows - 1) * stride + acts_row_bytes(quantizer->acts, k), 0);
   const oribi_quantize_acts_args args = {
-      .x = x, .x_stride = k, .n_rows = n_rows, .k = k, .acts = acts, .acts_stride = stride};
+      .x = x, .x_stride = k, .n_rows = n_rows, .k = k, .end = k, .acts = acts, .acts_stride = stride};
   quantizer->fn(&args);
   return acts;
 }

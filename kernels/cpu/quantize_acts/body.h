@@ -36,7 +36,7 @@ ORIBI_INLINE void quantize_rows(const oribi_quantize_acts_args *a) {
     const float *x = a->x + r * a->x_stride;
     uint8_t *codes = a->acts + r * a->acts_stride, *scales = codes + 2 * (size_t)a->k;
     uint8_t *all_sums = scales + sizeof(float) * n_groups;
-    for (size_t g = 0; g < n_groups; g++) {
+    for (size_t g = a->begin / ORIBI_GROUP_LEN; g < a->end / ORIBI_GROUP_LEN; g++) {
       int32_t sums[2];
       const float scale = quantize_group(x + g * ORIBI_GROUP_LEN, codes + g * 2 * ORIBI_GROUP_LEN, sums);
       memcpy(scales + g * sizeof scale, &scale, sizeof scale);

@@ -70,9 +70,11 @@ static void store_planes(const int16_t *codes, uint8_t *dst) {
   }
 }
 
-static void quantize_row(const float *x, uint32_t k, uint8_t *acts, store_fn store) {
-  uint8_t *scales = acts + 2 * (size_t)k, *sums = scales + sizeof(float) * (k / GROUP);
-  for (uint32_t g = 0; g < k / GROUP; g++) {
+static void quantize_row(const oribi_quantize_acts_args *a, uint32_t row, store_fn store) {
+  const float *x = a->x + row * a->x_stride;
+  uint8_t *acts = a->acts + row * a->acts_stride;
+  uint8_t *scales = acts + 2 * (size_t)a->k, *sums = scales + sizeof(float) * (a->k / GROUP);
+  for (uint32_t g = a->begin / GROUP; g < a->end / GROUP; g++) {
     int16_t codes[GROUP];
     const float scale = quantize_group(x + (size_t)g * GROUP, codes);
     int32_t sum[2] = {0, 0};
@@ -84,9 +86,7 @@ static void quantize_row(const float *x, uint32_t k, uint8_t *acts, store_fn sto
 }
 
 static void quantize(const oribi_quantize_acts_args *a, store_fn store) {
-  for (uint32_t r = 0; r < a->n_rows; r++) {
-    quantize_row(a->x + r * a->x_stride, a->k, a->acts + r * a->acts_stride, store);
-  }
+  for (uint32_t r = 0; r < a->n_rows; r++) quantize_row(a, r, store);
 }
 
 void oribi_quantize_acts_i16_ref(const void *args);

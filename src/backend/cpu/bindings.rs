@@ -127,6 +127,8 @@ pub struct oribi_quantize_acts_args {
     pub x_stride: usize,
     pub n_rows: u32,
     pub k: u32,
+    pub begin: u32,
+    pub end: u32,
     pub acts: *mut u8,
     pub acts_stride: usize,
 }

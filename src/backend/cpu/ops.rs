@@ -53,6 +53,8 @@ impl CpuOps<'_> {
             x_stride: rows.stride(),
             n_rows: range.len() as u32,
             k: rows.n() as u32,
+            begin: 0,
+            end: rows.n() as u32,
             acts,
             acts_stride,
         };

@@ -9,6 +9,8 @@ mod quantize_acts;
 mod selection;
 mod weights;
 
+use std::ops::Range;
+
 use super::bindings::{self as c};
 use super::kernels::{Acts, Isa, Kernel, KernelSet, panel_bytes, table};
 use crate::dtype::DType;
@@ -148,19 +150,28 @@ fn acts_stride(acts: Acts, k: usize) -> usize {
 
 /// `x` (n_rows, k) in the layout of `kernel`, a quantizer.
 fn quantize(kernel: Kernel, x: &[f32], n_rows: usize, k: usize) -> Vec<u8> {
+    quantize_pieces(kernel, x, n_rows, k, &[0..k])
+}
+
+/// The same, in one call for each range of inputs.
+fn quantize_pieces(kernel: Kernel, x: &[f32], n_rows: usize, k: usize, pieces: &[Range<usize>]) -> Vec<u8> {
     let stride = acts_stride(kernel.acts(), k);
     let mut acts = vec![0; n_rows * stride];
-    let args = c::oribi_quantize_acts_args {
-        x: x.as_ptr(),
-        x_stride: k,
-        n_rows: n_rows as u32,
-        k: k as u32,
-        acts: acts.as_mut_ptr(),
-        acts_stride: stride,
-    };
     assert_eq!(x.len(), n_rows * k);
-    // SAFETY: the buffers have the sizes and strides that the arguments say.
-    unsafe { kernel.run(&args) };
+    for piece in pieces {
+        let args = c::oribi_quantize_acts_args {
+            x: x.as_ptr(),
+            x_stride: k,
+            n_rows: n_rows as u32,
+            k: k as u32,
+            begin: piece.start as u32,
+            end: piece.end as u32,
+            acts: acts.as_mut_ptr(),
+            acts_stride: stride,
+        };
+        // SAFETY: the buffers have the sizes and strides that the arguments say.
+        unsafe { kernel.run(&args) };
+    }
     acts
 }
 

@@ -111,3 +111,15 @@ fn every_quantizer_returns_the_bytes_of_the_oracle() {
         }
     }
 }
+
+#[test]
+fn a_row_may_be_quantized_in_pieces() {
+    let (k, n_rows, mut random) = (320, 3, Random(4));
+    let x = inputs(n_rows * k, &mut random);
+    let scalar = KernelSet::new(Isa::Scalar).unwrap();
+    let oracles = [Acts::I16, Acts::Pairs, Acts::Planes].map(|acts| scalar.quantizer(acts).unwrap());
+    for kernel in oracles.into_iter().chain(runnable(c::ORIBI_OP_QUANTIZE_ACTS)) {
+        let pieces = [64..320, 0..32, 32..64, 320..320];
+        assert!(quantize_pieces(kernel, &x, n_rows, k, &pieces) == quantize(kernel, &x, n_rows, k), "{kernel:?}");
+    }
+}
