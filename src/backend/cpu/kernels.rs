@@ -251,6 +251,11 @@ impl Kernel {
         Acts::of(self.0.acts)
     }
 
+    /// Whether it computes in native numerics: in bfloat16, and so to other bits than the portable kernels of its operation.
+    pub fn is_native(self) -> bool {
+        self.op() != c::ORIBI_OP_QUANTIZE_ACTS && self.acts() == Acts::Bf16
+    }
+
     /// Activation rows of its widest register tile: batches up to this size read the weights once.
     pub fn max_rows(self) -> usize {
         self.0.max_rows as usize
@@ -331,7 +336,8 @@ pub fn panel_bytes(dtype: DType, k: usize) -> Option<usize> {
     }
 }
 
-/// The best kernel of every operation and weight format for one instruction set.
+/// The best kernel of every operation and weight format for one instruction set: the portable one, and where the
+/// instruction set has a bfloat16 matrix unit the native one beside it.
 #[derive(Clone, Debug)]
 pub struct KernelSet {
     isa: Isa,
@@ -339,14 +345,14 @@ pub struct KernelSet {
 }
 
 impl KernelSet {
-    /// The kernels for `isa`, of each operation, format and activation layout the one with the most instruction set bits.
+    /// The kernels for `isa`, of each role the one with the most instruction set bits.
     ///
     /// Errors: `Device` if this CPU lacks `isa`.
     pub fn new(isa: Isa) -> Result<KernelSet> {
         let isa = Isa::choose(Some(isa))?;
         let mut chosen: Vec<Kernel> = Vec::new();
         for &kernel in table().iter().filter(|kernel| kernel.0.isa & !isa.bits() == 0) {
-            match chosen.iter_mut().find(|have| same_role(have.0, kernel.0)) {
+            match chosen.iter_mut().find(|have| same_role(**have, kernel)) {
                 Some(have) if have.0.isa < kernel.0.isa => *have = kernel,
                 Some(_) => {}
                 None => chosen.push(kernel),
@@ -365,40 +371,58 @@ impl KernelSet {
         &self.chosen
     }
 
-    /// The kernel of an operation without a weight format.
+    /// The portable kernel of an operation without a weight format.
     ///
     /// Errors: `Internal` if the table has none.
     pub(crate) fn plain(&self, op: c::oribi_op) -> Result<Kernel> {
-        match self.chosen.iter().find(|kernel| kernel.op() == op) {
-            Some(kernel) => Ok(*kernel),
+        match self.find(|kernel| kernel.op() == op && !kernel.is_native()) {
+            Some(kernel) => Ok(kernel),
             None => bail!(Internal, "no kernel for operation {op}"),
         }
     }
 
-    /// The kernel of an operation on weights of a format: pack, unpack_row or matmul.
+    /// The portable kernel of an operation on weights of a format: pack, unpack_row or matmul.
     ///
     /// Errors: `Unsupported` if the format has none.
     pub(crate) fn weight(&self, op: c::oribi_op, dtype: DType) -> Result<Kernel> {
-        match self.chosen.iter().find(|kernel| kernel.op() == op && kernel.0.dtype == dtype as u32) {
-            Some(kernel) => Ok(*kernel),
+        match self.find(|kernel| kernel.op() == op && kernel.0.dtype == dtype as u32 && !kernel.is_native()) {
+            Some(kernel) => Ok(kernel),
             None => bail!(Unsupported, "tensor type {dtype} cannot be computed with"),
         }
+    }
+
+    /// The native kernel of an operation without a weight format; `None` where this instruction set has none, and native
+    /// numerics are the portable ones.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the passes for prompts in native numerics are to call it"))]
+    pub(crate) fn native(&self, op: c::oribi_op) -> Option<Kernel> {
+        self.find(|kernel| kernel.op() == op && kernel.dtype().is_none() && kernel.is_native())
+    }
+
+    /// The native matrix product of a weight format, which takes activations as [`Acts::Bf16`]; `None` as for
+    /// [`KernelSet::native`].
+    #[cfg_attr(not(test), expect(dead_code, reason = "the passes for prompts in native numerics are to call it"))]
+    pub(crate) fn native_matmul(&self, dtype: DType) -> Option<Kernel> {
+        let op = c::ORIBI_OP_MATMUL;
+        self.find(|kernel| kernel.op() == op && kernel.0.dtype == dtype as u32 && kernel.is_native())
     }
 
     /// The kernel that quantizes activations into a layout.
     ///
     /// Errors: `Internal` if the table has none: `acts` is not a quantized layout.
     pub(crate) fn quantizer(&self, acts: Acts) -> Result<Kernel> {
-        let kernel =
-            self.chosen.iter().find(|kernel| kernel.0.op == c::ORIBI_OP_QUANTIZE_ACTS && kernel.acts() == acts);
-        match kernel {
-            Some(kernel) => Ok(*kernel),
+        match self.find(|kernel| kernel.op() == c::ORIBI_OP_QUANTIZE_ACTS && kernel.acts() == acts) {
+            Some(kernel) => Ok(kernel),
             None => bail!(Internal, "no kernel quantizes activations to {acts:?}"),
         }
     }
+
+    fn find(&self, wanted: impl Fn(Kernel) -> bool) -> Option<Kernel> {
+        self.chosen.iter().copied().find(|&kernel| wanted(kernel))
+    }
 }
 
-/// Whether two rows compete: the same operation and format, and for quantizers the same layout.
-fn same_role(a: &oribi_kernel, b: &oribi_kernel) -> bool {
-    a.op == b.op && a.dtype == b.dtype && (a.op != c::ORIBI_OP_QUANTIZE_ACTS || a.acts == b.acts)
+/// Whether two rows compete: the same operation, format and numerics, and for quantizers the same layout.
+fn same_role(a: Kernel, b: Kernel) -> bool {
+    let same_acts = a.op() != c::ORIBI_OP_QUANTIZE_ACTS || a.acts() == b.acts();
+    a.op() == b.op() && a.0.dtype == b.0.dtype && a.is_native() == b.is_native() && same_acts
 }

@@ -46,16 +46,34 @@ fn rows_of_the_table_differ_and_are_named_after_their_instruction_set() {
 }
 
 #[test]
-fn every_role_has_a_scalar_kernel() {
+fn every_portable_role_has_a_scalar_kernel() {
     let scalar = KernelSet::new(Isa::Scalar).unwrap();
     let best = KernelSet::new(Isa::detect()).unwrap();
-    assert!(scalar.chosen().iter().all(|kernel| kernel.isa() == Isa::Scalar));
-    assert_eq!(scalar.chosen().len(), best.chosen().len());
-    for (a, b) in scalar.chosen().iter().zip(best.chosen()) {
+    assert!(scalar.chosen().iter().all(|kernel| kernel.isa() == Isa::Scalar && !kernel.is_native()));
+    let portable: Vec<_> = best.chosen().iter().filter(|kernel| !kernel.is_native()).collect();
+    assert_eq!(scalar.chosen().len(), portable.len());
+    for (a, b) in scalar.chosen().iter().zip(portable) {
         assert!((a.op(), a.dtype()) == (b.op(), b.dtype()) && a.isa() <= b.isa(), "{a:?} {b:?}");
     }
     assert_eq!(scalar.quantizer(Acts::Pairs).unwrap().name(), "oribi_quantize_acts_pairs_ref");
     assert_eq!(scalar.quantizer(Acts::F32).unwrap_err().kind(), ErrorKind::Internal);
+}
+
+#[test]
+fn a_native_kernel_stands_beside_the_portable_one_and_never_in_its_place() {
+    for set in Isa::ALL.iter().filter_map(|&isa| KernelSet::new(isa).ok()) {
+        for dtype in super::dtypes() {
+            let portable = set.weight(c::ORIBI_OP_MATMUL, dtype).unwrap();
+            assert!(!portable.is_native(), "{portable:?}");
+            if let Some(native) = set.native_matmul(dtype) {
+                assert!(native.is_native() && native.dtype() == Some(dtype), "{native:?}");
+                assert!(native.isa() <= set.isa() && set.quantizer(Acts::Bf16).is_ok(), "{native:?}");
+            }
+        }
+        assert!(!set.plain(c::ORIBI_OP_ATTENTION).unwrap().is_native());
+        assert!(set.native(c::ORIBI_OP_ATTENTION).is_none_or(|kernel| kernel.is_native()));
+        assert!(set.native(c::ORIBI_OP_MATMUL).is_none(), "a product has a weight format");
+    }
 }
 
 #[test]
