@@ -17,6 +17,8 @@
 #ifndef ORIBI_MATMUL_TILE_H
 #define ORIBI_MATMUL_TILE_H
 
+#include "read.h"
+
 enum {
   COLUMNS_PER_PANEL = ROWS / LANES,
   MAX_TILE_ROWS = 8,
@@ -40,55 +42,6 @@ typedef struct {
 
 ORIBI_INLINE column column_of(const uint8_t *panels, size_t panel_bytes, int c) {
   return (column){panels + (size_t)(c / COLUMNS_PER_PANEL) * panel_bytes, c % COLUMNS_PER_PANEL * LANES};
-}
-
-/* ---- readers: LANES rows of a packed group ---- */
-
-/* The n_bits of step t, placed at bit `to` of every byte. */
-ORIBI_INLINE vint read_bits(const uint8_t *lines, int n_bits, int t, int lane, int to) {
-  const int per_byte = 8 / n_bits;
-  const int line = n_bits == 4 ? t % 4 : t / per_byte;
-  const int shift = n_bits == 4 ? t / 4 * 4 : t % per_byte * n_bits;
-  const vint v = v_load(lines + line * LINE + 4 * lane);
-  return n_bits == 8 ? v : v_shift_mask(v, shift - to, ((1 << n_bits) - 1) << to);
-}
-
-ORIBI_INLINE vcodes read_codes(packed_format f, const uint8_t *group, int t, int lane) {
-  vint code = read_bits(group + f.q_at, f.q_bits, t, lane, 0);
-  if (f.h_bits) code = v_or(code, read_bits(group + f.h_at, f.h_bits, t, lane, f.q_bits));
-  if (f.table != TABLE_NONE) code = v_look_up(packed_tables[f.table], f.offset, code);
-  return codes_of_bytes(code);
-}
-
-typedef struct {
-  vfloat s, m;
-} vscales;
-
-/* Scale and minimum in part `part` of a group; see packed_scales_of. -(dmin * mn) is (-dmin) * mn, bit for bit. */
-ORIBI_INLINE vscales read_scales(packed_format f, const uint8_t *block, const uint8_t *group, int part, int lane) {
-  const uint8_t *sc = group + part * ROWS + lane;
-  vscales v = {v_zero(), v_zero()};
-  if (f.scale == SCALE_E8M0) {
-    v.s = v_load_e8m0_half(block + lane);
-    return v;
-  }
-  if (f.scale == SCALE_F32) {
-    v.s = v_load_f32(block + 4 * lane);
-    return v;
-  }
-  v.s = v_load_f16(block + 2 * lane);
-  if (packed_has_min(f)) v.m = v_load_f16(block + 2 * ROWS + 2 * lane);
-  if (f.scale == SCALE_I8) v.s = v_mul(v.s, v_f32_of_i32(v_load_i8(sc)));
-  if (f.scale == SCALE_U8_MIN) {
-    v.s = v_mul(v.s, v_f32_of_i32(v_load_u8(sc)));
-    v.m = v_mul(v_negate(v.m), v_f32_of_i32(v_load_u8(sc + ROWS)));
-  }
-  if (f.scale == SCALE_NIBBLE_MIN) {
-    const vint both = v_load_u8(sc);
-    v.s = v_mul(v.s, v_f32_of_i32(v_and_i32(both, 15)));
-    v.m = v_mul(v_negate(v.m), v_f32_of_i32(v_shift_right_i32(both, 4)));
-  }
-  return v;
 }
 
 /* ---- one tile ---- */
@@ -122,7 +75,7 @@ ORIBI_INLINE void part_step(packed_format f, int part, int n_columns, int n_rows
   ORIBI_UNROLL for (int t = 0; t < n_steps; t++) {
     vcodes codes[MAX_COLUMNS];
     ORIBI_UNROLL for (int c = 0; c < n_columns; c++) {
-      codes[c] = read_codes(f, at->group[c], part * n_steps + t, at->lane[c]);
+      codes[c] = codes_of_bytes(read_codes(f, at->group[c], part * n_steps + t, at->lane[c]));
     }
     ORIBI_UNROLL for (int r = 0; r < n_rows; r++) {
       const uint8_t *acts = rows->acts[r] + (size_t)at->g * 2 * GROUP;
