@@ -1,4 +1,5 @@
-/* tile.h - the loops of the matrix product over the vectors of simd/panel_*.h, which the including file chooses.
+/* tile.h - the loops of the matrix product over the vectors of simd/panel_*.h and the sums of simd/dot_*.h, which the
+ * including file chooses.
  *
  *   for a block of activation rows that fits in the second-level cache:
  *     for each panel (two at once when there is one activation row):
@@ -99,7 +100,7 @@ ORIBI_INLINE void part_step(packed_format f, int part, int n_columns, int n_rows
  * its other ones. Fetching past the end of the tensor is harmless. */
 ORIBI_INLINE void prefetch(const uint8_t *p, size_t left, size_t skip, size_t n_bytes) {
   uintptr_t ahead = (uintptr_t)p + PREFETCH_AHEAD + (left <= PREFETCH_AHEAD ? skip : 0);
-  ORIBI_UNROLL for (size_t i = 0; i < n_bytes; i += LINE) _mm_prefetch((const char *)(ahead + i), _MM_HINT_T0);
+  ORIBI_UNROLL for (size_t i = 0; i < n_bytes; i += LINE) __builtin_prefetch((const void *)(ahead + i));
 }
 
 ORIBI_INLINE void tile_codes(packed_format f, int n_columns, int n_rows, const uint8_t *panels, uint32_t k,

@@ -2,7 +2,7 @@
  *
  * 16 registers: 4 rows of two columns take 8 integer accumulators; the float ones live in memory, touched once a group. One
  * row takes one panel of codes, whose two columns share the activations, and two of floats. */
-#include "../simd/panel_avx2.h"
+#include "../simd/dot_avx2.h"
 #include "tile.h"
 
 #define TILES(body, name, format, wide)    \

@@ -1,6 +1,7 @@
 /* panel_avx2.h - 8 of the 16 rows of a packed panel as one vector: AVX2, FMA and F16C.
  *
- * The same names as panel_avx512.h, so that the loops over them are written once (matmul/tile.h). */
+ * The same names as panel_avx512.h, so that the loops over them are written once (matmul/tile.h). How codes meet activations
+ * is another header's: dot_avx2.h, or dot_avxvnni.h. */
 #ifndef ORIBI_SIMD_PANEL_AVX2_H
 #define ORIBI_SIMD_PANEL_AVX2_H
 
@@ -57,34 +58,5 @@ ORIBI_INLINE vfloat v_load_e8m0_half(const uint8_t *p) {
   const vint small = _mm256_sllv_epi32(v_set1(0x00200000), e);
   return _mm256_castsi256_ps(_mm256_blendv_epi8(small, normal, _mm256_cmpgt_epi32(e, one)));
 }
-
-/* ---- sums of unsigned codes times activation codes, in 16-bit pairs (ORIBI_ACTS_PAIRS) ---- */
-
-/* Codes of bytes 0 and 2, and of bytes 1 and 3, of every 32-bit lane as 16-bit numbers. */
-typedef struct {
-  vint even, odd;
-} vcodes;
-
-ORIBI_INLINE vcodes codes_of_bytes(vint bytes) {
-  return (vcodes){_mm256_and_si256(bytes, _mm256_set1_epi16(255)), _mm256_srli_epi16(bytes, 8)};
-}
-
-typedef struct {
-  vint sum;
-} vdot;
-
-ORIBI_INLINE vdot dot_start(int32_t start) { return (vdot){v_set1(start)}; }
-
-/* Adds the products of step t; `acts` are the 64 bytes of a group. At most 255 * 32512 * 32: no overflow. */
-ORIBI_INLINE vdot dot_add(vdot sum, vcodes codes, const uint8_t *acts, int t) {
-  const vint even = _mm256_madd_epi16(codes.even, v_set1(load_i32(acts + 8 * t)));
-  const vint odd = _mm256_madd_epi16(codes.odd, v_set1(load_i32(acts + 8 * t + 4)));
-  sum.sum = _mm256_add_epi32(sum.sum, _mm256_add_epi32(even, odd));
-  /* Or else GCC reorders the additions of a whole group into a tree, whose leaves do not fit in the registers. */
-  __asm__("" : "+x"(sum.sum));
-  return sum;
-}
-
-ORIBI_INLINE vfloat dot_finish(vdot sum) { return _mm256_cvtepi32_ps(sum.sum); }
 
 #endif
