@@ -7,7 +7,9 @@ use std::sync::Arc;
 use oribi::backend::cpu::CpuOptions;
 use oribi::backend::cpu::kernels::Isa;
 use oribi::model::{Model, ModelOptions};
-use oribi::session::{Batch, SequenceId, Session, SessionOptions};
+use oribi::session::{Batch, Numerics, Role, SequenceId, Session, SessionOptions};
+
+use Numerics::{Native, Portable};
 
 /// Prompt tokens: past a page (64) and past a split of attention (256).
 const LONG: usize = 270;
@@ -27,8 +29,8 @@ fn tokens(model: &Model, n: usize) -> Vec<u32> {
     ids
 }
 
-fn session(model: &Arc<Model>, n_batch: usize, n_sequences: usize) -> Session {
-    let options = SessionOptions { n_ctx: 512, n_batch, n_sequences, ..Default::default() };
+fn session(model: &Arc<Model>, numerics: Numerics, n_batch: usize, n_sequences: usize) -> Session {
+    let options = SessionOptions { n_ctx: 512, n_batch, n_sequences, numerics, ..Default::default() };
     Session::new(model, &options).unwrap()
 }
 
@@ -37,24 +39,25 @@ fn bits(logits: Option<&[f32]>) -> Vec<u32> {
 }
 
 /// The logits after a prompt and after one generated token, in a session of its own.
-fn fresh(model: &Arc<Model>, ids: &[u32], n_batch: usize) -> [Vec<u32>; 2] {
-    let mut session = session(model, n_batch, 1);
+fn fresh(model: &Arc<Model>, numerics: Numerics, ids: &[u32], n_batch: usize) -> [Vec<u32>; 2] {
+    let mut session = session(model, numerics, n_batch, 1);
     let sequence = session.new_sequence().unwrap();
     session.decode(&Batch::prompt(sequence, ids)).unwrap();
     let after_prompt = bits(session.logits(0));
-    session.decode(&Batch::prompt(sequence, &[ids[0]])).unwrap();
+    session.decode(&Batch::generated(sequence, ids[0])).unwrap();
     [after_prompt, bits(session.logits(0))]
 }
 
 #[test]
 fn threads_do_not_change_a_bit() {
-    let expected = {
-        let model = load(1, None);
-        fresh(&model, &tokens(&model, LONG), 512)
-    };
-    for n_threads in [2, 3] {
+    let of = |n_threads| {
         let model = load(n_threads, None);
-        assert!(fresh(&model, &tokens(&model, LONG), 512) == expected, "{n_threads} threads");
+        let ids = tokens(&model, LONG);
+        [Portable, Native].map(|numerics| fresh(&model, numerics, &ids, 512))
+    };
+    let expected = of(1);
+    for n_threads in [2, 3] {
+        assert!(of(n_threads) == expected, "{n_threads} threads");
     }
 }
 
@@ -62,17 +65,20 @@ fn threads_do_not_change_a_bit() {
 fn chunks_do_not_change_a_bit() {
     let model = load(2, None);
     let ids = tokens(&model, LONG);
-    let expected = fresh(&model, &ids, 512);
-    for n_batch in [1, 7, 32] {
-        assert!(fresh(&model, &ids, n_batch) == expected, "chunks of {n_batch}");
+    for numerics in [Portable, Native] {
+        let expected = fresh(&model, numerics, &ids, 512);
+        for n_batch in [1, 7, 32] {
+            assert!(fresh(&model, numerics, &ids, n_batch) == expected, "{numerics:?}, chunks of {n_batch}");
+        }
     }
 }
 
 #[test]
-fn instruction_sets_do_not_change_a_bit() {
+fn instruction_sets_do_not_change_a_bit_of_portable_numerics() {
     let expected = {
         let model = load(2, Some(Isa::Scalar));
-        fresh(&model, &tokens(&model, SHORT), 512)
+        assert!(!model.is_native());
+        fresh(&model, Native, &tokens(&model, SHORT), 512)
     };
     for &isa in Isa::ALL {
         if !isa.is_available() {
@@ -80,8 +86,28 @@ fn instruction_sets_do_not_change_a_bit() {
             continue;
         }
         let model = load(2, Some(isa));
-        assert!(fresh(&model, &tokens(&model, SHORT), 512) == expected, "{isa}");
+        assert!(fresh(&model, Portable, &tokens(&model, SHORT), 512) == expected, "{isa}");
     }
+}
+
+/// What a token's role decides: prompts may differ between the numerics, and only where there is a matrix unit; generated
+/// tokens never do.
+#[test]
+fn roles_decide_the_arithmetic() {
+    let model = load(2, None);
+    let ids = tokens(&model, SHORT);
+    let logits = |numerics, role| {
+        let mut session = session(&model, numerics, 32, 1);
+        let sequence = session.new_sequence().unwrap();
+        let mut batch = Batch::new();
+        ids.iter().enumerate().for_each(|(i, &id)| batch.push(sequence, id, role, i + 1 == ids.len()));
+        session.decode(&batch).unwrap();
+        bits(session.logits(0))
+    };
+    let portable = logits(Portable, Role::Prompt);
+    assert!(logits(Portable, Role::Generated) == portable);
+    assert!(logits(Native, Role::Generated) == portable);
+    assert_eq!(logits(Native, Role::Prompt) != portable, model.is_native());
 }
 
 /// Five sequences of different lengths in one batch, their tokens interleaved, equal themselves alone.
@@ -90,16 +116,16 @@ fn company_does_not_change_a_bit() {
     let model = load(2, None);
     let ids = tokens(&model, LONG);
     let prompts: Vec<&[u32]> = [LONG, 1, 64, 65, 130].iter().enumerate().map(|(i, &n)| &ids[i..n.max(i + 1)]).collect();
-    let expected: Vec<_> = prompts.iter().map(|prompt| fresh(&model, prompt, 512)).collect();
-    for n_batch in [512, 33] {
-        let mut session = session(&model, n_batch, 5);
+    for (numerics, n_batch) in [(Portable, 512), (Native, 512), (Native, 33)] {
+        let expected: Vec<_> = prompts.iter().map(|prompt| fresh(&model, numerics, prompt, 512)).collect();
+        let mut session = session(&model, numerics, n_batch, 5);
         let sequences: Vec<SequenceId> = prompts.iter().map(|_| session.new_sequence().unwrap()).collect();
         let mut batch = Batch::new();
         let mut order = Vec::new();
         for i in 0..LONG {
             for (s, prompt) in prompts.iter().enumerate().filter(|(_, prompt)| i < prompt.len()) {
                 let last = i + 1 == prompt.len();
-                batch.push(sequences[s], prompt[i], last);
+                batch.push(sequences[s], prompt[i], Role::Prompt, last);
                 if last {
                     order.push(s);
                 }
@@ -107,17 +133,37 @@ fn company_does_not_change_a_bit() {
         }
         session.decode(&batch).unwrap();
         for (output, &s) in order.iter().enumerate() {
-            assert!(bits(session.logits(output)) == expected[s][0], "prompt {s}, chunks of {n_batch}");
+            assert!(bits(session.logits(output)) == expected[s][0], "prompt {s}, {numerics:?}, chunks of {n_batch}");
         }
         let mut step = Batch::new();
         for (s, prompt) in prompts.iter().enumerate() {
-            step.push(sequences[s], prompt[0], true);
+            step.push(sequences[s], prompt[0], Role::Generated, true);
         }
         session.decode(&step).unwrap();
         for (s, expected) in expected.iter().enumerate() {
-            assert!(bits(session.logits(s)) == expected[1], "step of sequence {s}, chunks of {n_batch}");
+            assert!(bits(session.logits(s)) == expected[1], "step of sequence {s}, {numerics:?}, chunks of {n_batch}");
         }
     }
+}
+
+/// A batch in which one sequence reads its prompt while another generates: each as if it were alone.
+#[test]
+fn prompts_and_generated_tokens_share_a_batch() {
+    let model = load(2, None);
+    let ids = tokens(&model, SHORT);
+    let expected = fresh(&model, Native, &ids, 512);
+    let mut session = session(&model, Native, 512, 2);
+    let (ahead, behind) = (session.new_sequence().unwrap(), session.new_sequence().unwrap());
+    session.decode(&Batch::prompt(ahead, &ids)).unwrap();
+    let mut batch = Batch::new();
+    for (i, &id) in ids.iter().enumerate() {
+        if i == 30 {
+            batch.push(ahead, ids[0], Role::Generated, true);
+        }
+        batch.push(behind, id, Role::Prompt, i + 1 == ids.len());
+    }
+    session.decode(&batch).unwrap();
+    assert!(bits(session.logits(0)) == expected[1] && bits(session.logits(1)) == expected[0]);
 }
 
 /// A fork and what it was forked from go on independently, and a truncated sequence is as if the rest had never been.
@@ -126,7 +172,7 @@ fn fork_and_truncate_equal_a_fresh_run() {
     let model = load(2, None);
     let ids = tokens(&model, 150);
     for shared in [1, 63, 64, 65, 100, 128] {
-        let mut session = session(&model, 512, 3);
+        let mut session = session(&model, Native, 512, 3);
         let trunk = session.new_sequence().unwrap();
         session.decode(&Batch::prompt(trunk, &ids[..shared])).unwrap();
         let fork = session.fork(trunk).unwrap();
@@ -135,8 +181,8 @@ fn fork_and_truncate_equal_a_fresh_run() {
         let forked = bits(session.logits(0));
         session.decode(&Batch::prompt(trunk, &ids[shared..])).unwrap();
         let grown = bits(session.logits(0));
-        assert!(forked == fresh(&model, &other, 512)[0], "fork at {shared}");
-        assert!(grown == fresh(&model, &ids, 512)[0], "trunk after a fork at {shared}");
+        assert!(forked == fresh(&model, Native, &other, 512)[0], "fork at {shared}");
+        assert!(grown == fresh(&model, Native, &ids, 512)[0], "trunk after a fork at {shared}");
 
         session.truncate(trunk, shared).unwrap();
         assert_eq!(session.len(trunk).unwrap(), shared);
@@ -154,13 +200,13 @@ fn sessions_on_two_threads_equal_themselves_alone() {
     let model = load(2, None);
     let ids = tokens(&model, SHORT);
     let prompts = [&ids[..40], &ids[20..SHORT]];
-    let expected = prompts.map(|prompt| fresh(&model, prompt, 512));
+    let expected = prompts.map(|prompt| fresh(&model, Native, prompt, 512));
     std::thread::scope(|scope| {
         for (prompt, expected) in prompts.iter().zip(&expected) {
             let model = &model;
             scope.spawn(move || {
                 for _ in 0..3 {
-                    assert!(fresh(model, prompt, 16) == *expected);
+                    assert!(fresh(model, Native, prompt, 16) == *expected);
                 }
             });
         }

@@ -3,7 +3,7 @@
 mod common;
 
 use oribi::model::{Model, ModelOptions};
-use oribi::session::{Batch, Session, SessionOptions};
+use oribi::session::{Batch, Numerics, Session, SessionOptions};
 use serde_json::Value;
 
 /// Tolerance of a logit.
@@ -22,7 +22,9 @@ fn argmax(logits: &[f32]) -> u32 {
 fn check(golden: &str) {
     let golden = common::golden(golden);
     let model = Model::open(common::model(golden["file"].as_str().unwrap()), ModelOptions::default()).unwrap();
-    let mut session = Session::new(&model, &SessionOptions { n_ctx: 256, ..Default::default() }).unwrap();
+    let mut session =
+        Session::new(&model, &SessionOptions { n_ctx: 256, numerics: Numerics::Portable, ..Default::default() })
+            .unwrap();
     let mut worst = 0.0f32;
     for prompt in golden["prompts"].as_array().unwrap() {
         let text = prompt["text"].as_str().unwrap();
@@ -44,7 +46,7 @@ fn check(golden: &str) {
                 println!("{text:?}: leaves the reference at token {i}, a near tie ({margin})");
                 break;
             }
-            session.decode(&Batch::prompt(sequence, &[token])).unwrap();
+            session.decode(&Batch::generated(sequence, token)).unwrap();
         }
         session.remove(sequence).unwrap();
     }

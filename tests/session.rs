@@ -12,7 +12,7 @@ use oribi::backend::cpu::kernels::Isa;
 use oribi::dtype::DType;
 use oribi::gguf::Gguf;
 use oribi::model::{Model, ModelOptions};
-use oribi::session::{Batch, Control, Session, SessionOptions, predict_memory};
+use oribi::session::{Batch, Control, Numerics, Role, Session, SessionOptions, predict_memory};
 use tiny::{Shape, tiny, write};
 
 /// Every format that weights are computed in.
@@ -51,7 +51,7 @@ fn prompt(n: usize) -> Vec<u32> {
 }
 
 fn logits_of(model: &Arc<Model>, ids: &[u32], n_batch: usize) -> Vec<u32> {
-    let mut session = session(model, SessionOptions { n_batch, ..Default::default() });
+    let mut session = session(model, SessionOptions { n_batch, numerics: Numerics::Portable, ..Default::default() });
     let sequence = session.new_sequence().unwrap();
     session.decode(&Batch::prompt(sequence, ids)).unwrap();
     let logits = session.logits(0).unwrap();
@@ -129,7 +129,7 @@ fn bad_batches_are_errors_that_name_the_thing() {
         );
     }
     let mut greedy = Batch::new();
-    (0..3).for_each(|i| greedy.push(a, i, true));
+    (0..3).for_each(|i| greedy.push(a, i, Role::Generated, true));
     assert_eq!(s.decode(&greedy).unwrap_err().kind(), ErrorKind::InvalidArgument);
     s.remove(b).unwrap();
     assert_eq!(s.decode(&Batch::prompt(b, &[1])).unwrap_err().kind(), ErrorKind::InvalidArgument);

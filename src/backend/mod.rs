@@ -2,8 +2,8 @@
 //! forward pass. CPU and GPU meet here, at fused operations, so that neither pays for the other's granularity.
 //!
 //! A pass is one [`Backend::run`]: the closure is the forward pass, written once against [`Ops`]. On the CPU every worker
-//! of the thread team executes it and takes parts of each operation; on a GPU each operation is a launch. So the closure must do the same on every call: it may depend on the model and the batch,
-//! and on nothing that differs from worker to worker.
+//! of the thread team executes it and takes parts of each operation; on a GPU each operation is a launch. So the closure must
+//! do the same on every call: it may depend on the model and the batch, and on nothing that differs from worker to worker.
 
 pub mod cpu;
 
@@ -52,21 +52,39 @@ pub struct Rotation {
     pub half_split: bool,
 }
 
-/// What is added to the residual before it is normalised.
-pub struct Delta<'a, B: Backend> {
-    /// `(n_rows, dim)`.
-    pub rows: &'a B::Rows,
-    /// Norm that it passes through first.
+/// The arithmetic of a pass; see docs/numerics.md.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Arithmetic {
+    /// The same bits on every machine.
+    #[default]
+    Portable,
+    /// What the machine's matrix unit computes, wherever the rows are not [`RowsUse::PortableInput`].
+    Native,
+}
+
+/// A product that is added to the residual.
+pub struct Residual<'a, B: Backend> {
+    /// The product's input, `(n_rows, k)`.
+    pub input: &'a B::Rows,
+    /// `(dim, k)`.
+    pub weight: &'a B::Matrix,
+    /// Room for the product, `(n_rows, dim)`.
+    pub product: &'a B::Rows,
+    /// Norm that the product passes through before it is added.
     pub norm: Option<&'a B::Vector>,
 }
 
-/// A norm and where its results begin.
+/// A norm of the residual, ready as the input of products.
 pub struct Norm<'a, B: Backend> {
+    /// Rows that are normalised, in this order.
+    pub rows: RowSet<'a>,
     /// `[dim]`.
     pub weight: &'a B::Vector,
-    /// Epsilon.
+    /// Epsilon, of the residual's own norm too.
     pub eps: f32,
-    /// Row of the output that the first row goes to.
+    /// The results.
+    pub out: &'a B::Rows,
+    /// Row of `out` that the first row goes to.
     pub first_out: usize,
 }
 
@@ -107,6 +125,8 @@ pub enum RowsUse {
     Values,
     /// Also the input of matrix products.
     ProductInput,
+    /// The same, in portable arithmetic whatever the pass's.
+    PortableInput,
 }
 
 /// A machine that models run on.
@@ -148,8 +168,16 @@ pub trait Backend: Send + Sync + Sized + 'static {
     fn attention_scratch(&self, heads: Heads, n_ctx: usize) -> Result<Self::AttentionScratch>;
     /// Bytes that [`attention_scratch`](Self::attention_scratch) will take with so many workers.
     fn attention_scratch_bytes(heads: Heads, n_ctx: usize, n_workers: usize) -> u64;
-    /// Run a pass. `stop` is asked between layers, through [`Ops::stopped`].
-    fn run(&self, stop: &(dyn Fn() -> bool + Sync), pass: impl Fn(&Self::Ops<'_>) + Sync) -> Result<()>;
+    /// Whether products with this matrix can be formed in native arithmetic.
+    fn is_native(&self, matrix: &Self::Matrix) -> bool;
+    /// Run a pass. `stop` is asked between layers, through [`Ops::stopped`]. Native arithmetic needs matrices that are
+    /// [`is_native`](Self::is_native).
+    fn run(
+        &self,
+        arithmetic: Arithmetic,
+        stop: &(dyn Fn() -> bool + Sync),
+        pass: impl Fn(&Self::Ops<'_>) + Sync,
+    ) -> Result<()>;
 }
 
 /// What a matrix is: its name for messages, format and shape.
@@ -168,7 +196,7 @@ pub struct MatrixShape<'a> {
 /// The operations of a forward pass. `n` is the number of rows that take part, from row 0. Every operation is complete when
 /// it returns.
 pub trait Ops<B: Backend> {
-    /// Whether the pass shall end early; the same answer on every worker.
+    /// Whether the pass shall end early. A worker that hears so leaves; what the others still compute is not used.
     fn stopped(&self) -> bool;
 
     /// `x[i] = scale * table[tokens[i]]`, exactly the file's values.
@@ -177,18 +205,26 @@ pub trait Ops<B: Backend> {
     /// Cosines and sines of `positions`, one row each.
     fn rope_table(&self, rotation: &Rotation, positions: &[u32], table: &B::Rows);
 
-    /// `x += delta`, then `out = rms_norm(x) * norm`, ready as the input of products. With `select`, only those rows of `x`
-    /// take part and row `first_out + i` of `out` is made from row `select[i]`.
-    fn add_norm(&self, rows: RowSet<'_>, x: &B::Rows, delta: Option<Delta<'_, B>>, norm: Norm<'_, B>, out: &B::Rows);
+    /// `out = rms_norm(x) * weight`.
+    fn norm(&self, x: &B::Rows, norm: &Norm<'_, B>);
+
+    /// `x += input * weight^T` for the first `n` rows, then the [`norm`](Self::norm) that follows. Rows that the norm leaves out
+    /// need not be added to: nobody reads them again.
+    fn add_product(&self, n: usize, x: &B::Rows, residual: &Residual<'_, B>, norm: &Norm<'_, B>);
 
     /// `out = input * [w0; w1; ...]^T`, the results side by side, each from a multiple of 16 on.
     fn linear(&self, n: usize, input: &B::Rows, weights: &[&B::Matrix], out: &B::Rows);
 
-    /// Bias, norm and rotation of queries and keys in place; keys and values of `layer` go to the pages.
-    fn project(&self, runs: &[Run], qkv: &B::Rows, projection: &Projection<'_, B>, pages: &B::Pages, layer: usize);
-
-    /// Attention of every row's query heads over its sequence's pages; `out` is ready as the input of products.
-    fn attend(&self, runs: &[Run], qkv: &B::Rows, attention: &Attention<'_, B>, out: &B::Rows);
+    /// Bias, norm and rotation of queries and keys; keys and values of the layer go to the pages; then attention of every
+    /// row's query heads over its sequence's pages. `out` is ready as the input of products; `qkv` is used up.
+    fn attend(
+        &self,
+        runs: &[Run],
+        qkv: &B::Rows,
+        projection: &Projection<'_, B>,
+        attention: &Attention<'_, B>,
+        out: &B::Rows,
+    );
 
     /// `out = gate(input * wg^T) * (input * wu^T)`, ready as the input of products; `scratch` holds both products.
     fn gated(&self, n: usize, input: &B::Rows, weights: [&B::Matrix; 2], gate: Gate, scratch: &B::Rows, out: &B::Rows);

@@ -3,7 +3,7 @@
 use super::LogitSource;
 use crate::error::{Result, bail};
 use crate::model::Model;
-use crate::session::{Batch, Numerics, SequenceId, Session, SessionOptions};
+use crate::session::{Batch, Numerics, Role, SequenceId, Session, SessionOptions};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -33,14 +33,14 @@ impl Runtime {
         each: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
     ) -> Result<()> {
         let mut context = Batch::new();
-        tokens[..positions.start].iter().for_each(|&token| context.push(sequence, token, false));
+        tokens[..positions.start].iter().for_each(|&token| context.push(sequence, token, Role::Prompt, false));
         if !context.is_empty() {
             self.session.decode(&context)?;
         }
         for start in positions.clone().step_by(LOGITS_BLOCK) {
             let block = start..(start + LOGITS_BLOCK).min(positions.end);
             let mut batch = Batch::new();
-            tokens[block.clone()].iter().for_each(|&token| batch.push(sequence, token, true));
+            tokens[block.clone()].iter().for_each(|&token| batch.push(sequence, token, Role::Prompt, true));
             self.session.decode(&batch)?;
             for (i, position) in block.enumerate() {
                 match self.session.logits(i) {

@@ -28,26 +28,26 @@ impl<'a> SequenceForward<'a> {
         SequenceForward { progress: Some(progress), ..self }
     }
 
-    fn append(&mut self, tokens: &[u32], cancel: Option<&AtomicBool>, tell: bool) -> Result<&[f32]> {
+    fn append(&mut self, batch: &Batch, cancel: Option<&AtomicBool>, tell: bool) -> Result<&[f32]> {
         let stop = || cancel.is_some_and(|flag| flag.load(Ordering::Relaxed));
         let progress = match &mut self.progress {
             Some(progress) if tell => Some(&mut **progress as &mut dyn FnMut(usize, usize)),
             _ => None,
         };
         let control = Control { stop: Some(&stop), progress };
-        self.session.decode_with(&Batch::prompt(self.sequence, tokens), control)?;
-        self.n_past += tokens.len();
+        self.session.decode_with(batch, control)?;
+        self.n_past += batch.len();
         self.session.logits(0).ok_or_else(|| Error::new(ErrorKind::Internal, "the batch gave no logits"))
     }
 }
 
 impl Forward for SequenceForward<'_> {
     fn prompt(&mut self, tokens: &[u32], cancel: Option<&AtomicBool>) -> Result<&[f32]> {
-        self.append(tokens, cancel, true)
+        self.append(&Batch::prompt(self.sequence, tokens), cancel, true)
     }
 
     fn token(&mut self, token: u32, cancel: Option<&AtomicBool>) -> Result<&[f32]> {
-        self.append(&[token], cancel, false)
+        self.append(&Batch::generated(self.sequence, token), cancel, false)
     }
 
     fn room(&self) -> usize {

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::backend::Backend;
 use crate::backend::cpu::{Cpu, CpuOptions};
 use crate::error::{Error, ErrorKind, Result, bail};
 use crate::gguf::Gguf;
@@ -35,6 +36,7 @@ pub struct Model {
     hparams: HyperParams,
     tokenizer: Tokenizer,
     weights: Weights<Cpu>,
+    is_native: bool,
     cpu: Arc<Cpu>,
     load_time: Duration,
 }
@@ -81,7 +83,9 @@ impl Model {
                 hparams.n_vocab
             );
         }
-        Ok(Arc::new(Model { weights: weights?, tokenizer, hparams, cpu, load_time: start.elapsed(), gguf }))
+        let weights = weights?;
+        let is_native = weights.blocks.iter().flat_map(|block| block.matrices()).all(|matrix| cpu.is_native(matrix));
+        Ok(Arc::new(Model { weights, is_native, tokenizer, hparams, cpu, load_time: start.elapsed(), gguf }))
     }
 
     /// The file: metadata and tensors.
@@ -114,6 +118,11 @@ impl Model {
         let has_output = self.weights.output.is_some();
         let read = |name: &str| !(has_output && name == "token_embd.weight");
         self.gguf.tensors().iter().filter(|t| read(&t.name)).map(|t| t.n_bytes()).sum()
+    }
+
+    /// Whether prompts can be computed in native arithmetic: the CPU has a matrix unit, with kernels for every matrix of a block.
+    pub fn is_native(&self) -> bool {
+        self.is_native
     }
 
     pub(crate) fn weights(&self) -> &Weights<Cpu> {

@@ -27,6 +27,13 @@ pub(crate) struct Block<B: Backend> {
     pub window: Option<usize>,
 }
 
+impl<B: Backend> Block<B> {
+    /// Its matrices.
+    pub fn matrices(&self) -> [&B::Matrix; 7] {
+        [&self.wq, &self.wk, &self.wv, &self.wo, &self.gate, &self.up, &self.down]
+    }
+}
+
 /// The weights of a model.
 pub(crate) struct Weights<B: Backend> {
     pub token_embd: B::Matrix, // (n_vocab, dim)

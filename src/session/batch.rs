@@ -9,10 +9,21 @@ pub struct Batch {
     pub(super) entries: Vec<Entry>,
 }
 
+/// Where a token comes from. It decides the arithmetic of a session with [`Numerics::Native`](super::Numerics::Native), so that
+/// a token's results depend neither on the batch it is in nor on how a prompt was divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Given: prompts, documents.
+    Prompt,
+    /// Made by the model: sampled, or drafted and to be verified.
+    Generated,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     pub sequence: SequenceId,
     pub token: u32,
+    pub role: Role,
     pub wants_logits: bool,
 }
 
@@ -26,14 +37,21 @@ impl Batch {
     pub fn prompt(sequence: SequenceId, tokens: &[u32]) -> Batch {
         let mut batch = Batch::new();
         for (i, &token) in tokens.iter().enumerate() {
-            batch.push(sequence, token, i + 1 == tokens.len());
+            batch.push(sequence, token, Role::Prompt, i + 1 == tokens.len());
         }
         batch
     }
 
+    /// One generated token, whose logits are wanted.
+    pub fn generated(sequence: SequenceId, token: u32) -> Batch {
+        let mut batch = Batch::new();
+        batch.push(sequence, token, Role::Generated, true);
+        batch
+    }
+
     /// Append a token to a sequence.
-    pub fn push(&mut self, sequence: SequenceId, token: u32, wants_logits: bool) {
-        self.entries.push(Entry { sequence, token, wants_logits });
+    pub fn push(&mut self, sequence: SequenceId, token: u32, role: Role, wants_logits: bool) {
+        self.entries.push(Entry { sequence, token, role, wants_logits });
     }
 
     /// Tokens of the batch.

@@ -8,10 +8,10 @@
 //! logits = norm(x) * output                  for the rows whose logits are wanted
 //! ```
 //!
-//! An addition to `x` happens together with the norm that follows it.
+//! A product that is added to `x` is one operation with the norm that follows it.
 
 use super::scratch::Scratch;
-use crate::backend::{Attention, Backend, Delta, Norm, Ops, Projection, RowSet, Run};
+use crate::backend::{Attention, Backend, Norm, Ops, Projection, Residual, RowSet, Run};
 use crate::model::{HyperParams, Weights};
 
 /// One chunk of a batch.
@@ -41,19 +41,24 @@ pub(super) fn forward<B: Backend, O: Ops<B>>(
 ) {
     let n = pass.tokens.len();
     let heads = hparams.heads();
-    let norm = |weight| Norm { weight, eps: hparams.rms_eps, first_out: 0 };
     ops.embed(&weights.token_embd, pass.tokens, hparams.embedding_scale(), &s.x);
     ops.rope_table(&weights.rotation, pass.positions, &s.rope);
     if let Some(rotation) = &weights.rotation_sliding {
         ops.rope_table(rotation, pass.positions, &s.rope_sliding);
     }
-    // What the block before has yet to add to x.
-    let mut delta = None;
+    let norm = |weight| Norm { rows: RowSet::First(n), weight, eps: hparams.rms_eps, out: &s.input, first_out: 0 };
+    let output_norm = Norm {
+        rows: RowSet::Select(pass.outputs),
+        out: &s.head_input,
+        first_out: pass.first_output,
+        ..norm(&weights.output_norm)
+    };
+    let attn_norm = |layer: usize| weights.blocks.get(layer).map(|block| norm(&block.attn_norm));
+    ops.norm(&s.x, attn_norm(0).as_ref().unwrap_or(&output_norm));
     for (layer, block) in weights.blocks.iter().enumerate() {
         if ops.stopped() {
             return;
         }
-        ops.add_norm(RowSet::First(n), &s.x, delta, norm(&block.attn_norm), &s.input);
         ops.linear(n, &s.input, &[&block.wq, &block.wk, &block.wv], &s.qkv);
         let rope = if block.window.is_some() { &s.rope_sliding } else { &s.rope };
         let projection = Projection {
@@ -63,7 +68,6 @@ pub(super) fn forward<B: Backend, O: Ops<B>>(
             eps: hparams.rms_eps,
             rotation: (weights.rotation_of(block), rope),
         };
-        ops.project(pass.runs, &s.qkv, &projection, pages, layer);
         let attention = Attention {
             heads,
             scale: hparams.attention_scale(),
@@ -72,17 +76,16 @@ pub(super) fn forward<B: Backend, O: Ops<B>>(
             layer,
             scratch: &s.attention,
         };
-        ops.attend(pass.runs, &s.qkv, &attention, &s.attended);
-        ops.linear(n, &s.attended, &[&block.wo], &s.delta);
+        ops.attend(pass.runs, &s.qkv, &projection, &attention, &s.attended);
+        let attended =
+            Residual { input: &s.attended, weight: &block.wo, product: &s.delta, norm: block.attn_post_norm.as_ref() };
+        ops.add_product(n, &s.x, &attended, &norm(&block.ffn_norm));
 
-        let attended = Delta { rows: &s.delta, norm: block.attn_post_norm.as_ref() };
-        ops.add_norm(RowSet::First(n), &s.x, Some(attended), norm(&block.ffn_norm), &s.input);
         ops.gated(n, &s.input, [&block.gate, &block.up], hparams.gate(), &s.gate_up, &s.hidden);
-        ops.linear(n, &s.hidden, &[&block.down], &s.delta);
-        delta = Some(Delta { rows: &s.delta, norm: block.ffn_post_norm.as_ref() });
+        let fed =
+            Residual { input: &s.hidden, weight: &block.down, product: &s.delta, norm: block.ffn_post_norm.as_ref() };
+        ops.add_product(n, &s.x, &fed, attn_norm(layer + 1).as_ref().unwrap_or(&output_norm));
     }
-    let output_norm = Norm { first_out: pass.first_output, ..norm(&weights.output_norm) };
-    ops.add_norm(RowSet::Select(pass.outputs), &s.x, delta, output_norm, &s.head_input);
     let n_outputs = pass.first_output + pass.outputs.len();
     if pass.is_last && n_outputs > 0 {
         ops.linear(n_outputs, &s.head_input, &[weights.output()], &s.logits);

@@ -16,11 +16,11 @@ use self::cache::Cache;
 use self::forward::{Pass, forward};
 use self::scratch::Scratch;
 use crate::backend::cpu::Cpu;
-use crate::backend::{Backend, Run};
+use crate::backend::{Arithmetic, Backend, Run};
 use crate::error::{Result, bail};
 use crate::model::{HyperParams, Model};
 
-pub use self::batch::Batch;
+pub use self::batch::{Batch, Role};
 pub use self::memory::{MemoryPrediction, predict_memory};
 
 /// Upper bounds of the options; guards against nonsense.
@@ -34,8 +34,8 @@ const MAX_CONTEXT: usize = 1 << 28;
 pub enum Numerics {
     /// The same bits on every CPU.
     Portable,
-    /// Prompt tokens may use the CPU's matrix unit where there are kernels for it. There are none yet, so today this gives
-    /// the same bits as `Portable`.
+    /// Prompt tokens use the CPU's matrix unit in bfloat16, where it has one (AMX) and every tensor's format has kernels for
+    /// it; otherwise the same bits as `Portable`. See docs/numerics.md.
     #[default]
     Native,
 }
@@ -248,13 +248,24 @@ impl Session {
         Ok(lengths)
     }
 
+    /// The arithmetic of a token.
+    fn arithmetic(&self, role: Role) -> Arithmetic {
+        match (self.options.numerics, role) {
+            (Numerics::Native, Role::Prompt) if self.model.is_native() => Arithmetic::Native,
+            _ => Arithmetic::Portable,
+        }
+    }
+
     fn decode_chunks(&mut self, batch: &Batch, control: &mut Control<'_>) -> Result<()> {
-        let n_chunks = batch.entries.len().div_ceil(self.options.n_batch);
-        let mut n_outputs = 0;
-        for (i, entries) in batch.entries.chunks(self.options.n_batch).enumerate() {
-            n_outputs += self.decode_chunk(entries, n_outputs, i + 1 == n_chunks, control)?;
+        // A pass has one arithmetic.
+        let alike = batch.entries.chunk_by(|a, b| self.arithmetic(a.role) == self.arithmetic(b.role));
+        let chunks: Vec<_> = alike.flat_map(|entries| entries.chunks(self.options.n_batch)).collect();
+        let (mut n_done, mut n_outputs) = (0, 0);
+        for (i, entries) in chunks.iter().enumerate() {
+            n_outputs += self.decode_chunk(entries, n_outputs, i + 1 == chunks.len(), control)?;
+            n_done += entries.len();
             if let Some(progress) = &mut control.progress {
-                progress((i * self.options.n_batch) + entries.len(), batch.entries.len());
+                progress(n_done, batch.entries.len());
             }
         }
         self.n_outputs = n_outputs;
@@ -290,7 +301,8 @@ impl Session {
             now
         };
         let (model, scratch, pages) = (&self.model, &self.scratch, self.cache.pages());
-        cpu.run(&stop, |ops| forward(ops, model.hparams(), model.weights(), scratch, pages, &pass))?;
+        let arithmetic = entries.first().map_or(Arithmetic::Portable, |entry| self.arithmetic(entry.role));
+        cpu.run(arithmetic, &stop, |ops| forward(ops, model.hparams(), model.weights(), scratch, pages, &pass))?;
         if stopped.into_inner() {
             bail!(Cancelled, "the batch was cancelled");
         }

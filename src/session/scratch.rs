@@ -26,7 +26,7 @@ type Shape = (usize, usize, RowsUse);
 
 /// The shapes, in the order of the fields.
 fn shapes(h: &HyperParams, options: &SessionOptions) -> [Shape; 11] {
-    use RowsUse::{ProductInput, Values};
+    use RowsUse::{PortableInput, ProductInput, Values};
     let rows = options.n_batch;
     let panel = |n: usize| n.next_multiple_of(16);
     let n_rot_sliding = if h.sliding_window.is_some() { h.n_rot } else { 0 };
@@ -40,7 +40,7 @@ fn shapes(h: &HyperParams, options: &SessionOptions) -> [Shape; 11] {
         (rows, h.ffn_dim, ProductInput),
         (rows, h.n_rot, Values),
         (rows, n_rot_sliding, Values),
-        (options.max_outputs, h.dim, ProductInput),
+        (options.max_outputs, h.dim, PortableInput),
         (options.max_outputs, h.n_vocab, Values),
     ]
 }

@@ -1,9 +1,12 @@
 //! Attention on the CPU: who computes which rows, heads and splits.
 //!
 //! ```text
-//! few rows (generation):  task = (run, key head, split of 256 positions) -> states; then a step of merges per row and head
-//! many rows (prompt):     task = (run, key head, tile of rows): all its splits in order, then the merges
+//! few rows (generation):  task = (run, key head, split of 256 positions) -> states; merges per row and head
+//! many rows (prompt):     a step of projections; task = (run, key head, tile of rows): all its splits in order, then the merges
 //! ```
+//!
+//! With few rows one step does nearly everything: a task projects the queries of its heads for itself, and stores the keys and
+//! values that are new in its split, which no other task reads; the worker that ends the step merges and quantizes.
 //!
 //! A state is what one split contributes to one row and head: the largest score, the sum of weights, the weighted values.
 //! Splits lie at fixed positions and are merged in order, so the result does not depend on which way was taken.
@@ -11,16 +14,19 @@
 use super::Cpu;
 use super::bindings as c;
 use super::memory::AlignedBytes;
-use super::ops::CpuOps;
+use super::ops::{CpuOps, Kind, ProjectJob};
 use super::pages::PAGE_LEN;
 use super::rows::Rows;
-use crate::backend::{Attention, Heads, Run};
+use super::team::Part;
+use crate::backend::{Attention, Heads, Projection, Run};
 use crate::error::{Result, bail};
 
 /// Positions of a split.
 const SPLIT_LEN: usize = c::ORIBI_SPLIT_LEN as usize;
 /// Up to so many rows, splits are tasks of their own.
 const FEW_ROWS: usize = 4;
+/// Floats of states that one worker merges faster than a step takes to share them.
+const MERGED_ALONE: usize = 1 << 14;
 /// Rows of a tile at most, when a run is long.
 const TILE_ROWS: usize = 32;
 /// Parts per worker; rows see more the later they are, so equal shares are unequal work.
@@ -34,12 +40,15 @@ pub struct AttentionScratch {
     few: AlignedBytes,
     /// Per worker one tile: `[split][row][head of the group][state_len]`.
     tiles: Vec<AlignedBytes>,
+    /// Per worker the projected queries of `FEW_ROWS` rows and a group of heads.
+    queries: Vec<AlignedBytes>,
 }
 
 /// The sizes of [`AttentionScratch`].
 struct Layout {
     few_bytes: usize,
     tile_bytes: usize,
+    query_bytes: usize,
 }
 
 impl Layout {
@@ -49,7 +58,11 @@ impl Layout {
         let row_bytes =
             n_ctx.div_ceil(SPLIT_LEN).checked_add(1)?.checked_mul(heads.n_heads)?.checked_mul(head_bytes)?;
         let tile_row_bytes = row_bytes / heads.n_kv_heads;
-        Some(Layout { few_bytes: row_bytes.checked_mul(FEW_ROWS)?, tile_bytes: tile_row_bytes.max(TILE_BYTES) })
+        Some(Layout {
+            few_bytes: row_bytes.checked_mul(FEW_ROWS)?,
+            tile_bytes: tile_row_bytes.max(TILE_BYTES),
+            query_bytes: FEW_ROWS * heads.n_heads / heads.n_kv_heads * heads.head_dim * size_of::<f32>(),
+        })
     }
 }
 
@@ -59,12 +72,17 @@ impl AttentionScratch {
             bail!(OutOfMemory, "attention over {n_ctx} positions exceeds the address space");
         };
         let what = "the session's attention scratch";
-        let tiles = (0..n_workers).map(|_| AlignedBytes::zeroed(layout.tile_bytes, what)).collect::<Result<_>>()?;
-        Ok(AttentionScratch { few: AlignedBytes::zeroed(layout.few_bytes, what)?, tiles })
+        let each = |n_bytes| (0..n_workers).map(|_| AlignedBytes::zeroed(n_bytes, what)).collect::<Result<_>>();
+        Ok(AttentionScratch {
+            few: AlignedBytes::zeroed(layout.few_bytes, what)?,
+            tiles: each(layout.tile_bytes)?,
+            queries: each(layout.query_bytes)?,
+        })
     }
 
     pub(super) fn bytes(heads: Heads, n_ctx: usize, n_workers: usize) -> u64 {
-        Layout::new(heads, n_ctx).map_or(u64::MAX, |l| l.few_bytes as u64 + (n_workers * l.tile_bytes) as u64)
+        Layout::new(heads, n_ctx)
+            .map_or(u64::MAX, |l| l.few_bytes as u64 + (n_workers * (l.tile_bytes + l.query_bytes)) as u64)
     }
 }
 
@@ -76,7 +94,7 @@ fn state_len(heads: Heads) -> usize {
 /// One attention operation as a worker sees it.
 struct Job<'a> {
     ops: &'a CpuOps<'a>,
-    qkv: &'a Rows,
+    project: ProjectJob<'a>,
     attention: &'a Attention<'a, Cpu>,
     out: &'a Rows,
 }
@@ -113,63 +131,110 @@ struct States {
     row_stride: usize,
 }
 
-pub(super) fn attend(ops: &CpuOps<'_>, runs: &[Run], qkv: &Rows, attention: &Attention<'_, Cpu>, out: &Rows) {
-    let job = Job { ops, qkv, attention, out };
+/// Query rows of a group of heads: where they are and how far apart.
+#[derive(Clone, Copy)]
+struct Queries {
+    start: *const f32,
+    stride: usize,
+}
+
+pub(super) fn attend(
+    ops: &CpuOps<'_>,
+    runs: &[Run],
+    qkv: &Rows,
+    projection: &Projection<'_, Cpu>,
+    attention: &Attention<'_, Cpu>,
+    out: &Rows,
+) {
+    let project = ProjectJob { qkv, projection, pages: attention.pages, layer: attention.layer };
+    let job = Job { ops, project, attention, out };
     let n_rows: usize = runs.iter().map(|run| run.n_rows).sum();
     if n_rows <= FEW_ROWS {
-        job.few_rows(runs);
+        job.few_rows(runs, n_rows);
     } else {
+        ops.worker.parallel(1, |part| ops.project_part(runs, &job.project, part));
         job.many_rows(runs);
+        ops.quantize_all(n_rows, out);
     }
-    ops.quantize_all(n_rows, out);
 }
 
 impl Job<'_> {
-    /// Splits are tasks of one step, merges those of the next.
-    fn few_rows(&self, runs: &[Run]) {
+    /// Splits are tasks of one step.
+    fn few_rows(&self, runs: &[Run], n_rows: usize) {
         let heads = self.attention.heads;
         let group = heads.n_heads / heads.n_kv_heads;
         let row_stride = heads.n_heads * state_len(heads);
         let split_stride = FEW_ROWS * row_stride;
+        let few = self.attention.scratch.few.as_ptr().cast::<f32>();
         let states_of = |row: usize, head: usize| States {
-            start: self
-                .attention
-                .scratch
-                .few
-                .as_ptr()
-                .cast::<f32>()
-                .wrapping_add(row * row_stride + head * state_len(heads)),
+            start: few.wrapping_add(row * row_stride + head * state_len(heads)),
             split_stride,
             row_stride,
         };
         let tiles = || runs.iter().map(|run| Tile { run, first: 0, n_rows: run.n_rows });
         let n_splits = |tile: &Tile<'_>| tile.splits(self.attention.window).len();
         let n_tasks: usize = tiles().map(|tile| n_splits(&tile) * heads.n_kv_heads).sum();
-        self.ops.worker.parallel(PARTS, |part| {
+        let attend = |part: Part| {
             let mine = part.share(n_tasks, 1);
             let mut task = 0;
             for tile in tiles() {
                 for kv_head in 0..heads.n_kv_heads {
+                    let mut queries = None;
                     for (i, split) in tile.splits(self.attention.window).enumerate() {
                         if mine.contains(&task) {
+                            let queries = *queries.get_or_insert_with(|| self.queries(tile, kv_head));
                             let mut states = states_of(tile.run.first_row, kv_head * group);
                             states.start = states.start.wrapping_add(i * split_stride);
-                            self.split(tile, kv_head, split, states);
+                            self.store_split(tile, kv_head, split);
+                            self.split(tile, kv_head, split, queries, states);
                         }
                         task += 1;
                     }
                 }
             }
-        });
-        let n_rows: usize = runs.iter().map(|run| run.n_rows).sum();
-        self.ops.worker.parallel(1, |part| {
-            let mine = part.share(n_rows * heads.n_heads, 1);
+        };
+        let merge = |mine: std::ops::Range<usize>| {
             let rows = tiles().flat_map(|tile| (0..tile.n_rows).map(move |i| (tile, tile.first_row() + i)));
             let tasks = rows.flat_map(|(tile, row)| (0..heads.n_heads).map(move |head| (tile, row, head)));
             for (tile, row, head) in tasks.skip(mine.start).take(mine.len()) {
                 self.merge(states_of(row, head), n_splits(&tile), row, head);
             }
-        });
+        };
+        let quantize = || self.ops.quantize(0..n_rows, 0..self.out.n(), self.out);
+        let n_merges = n_rows * heads.n_heads;
+        let n_floats: usize = tiles().map(|tile| n_splits(&tile) * tile.n_rows * row_stride).sum();
+        if n_floats <= MERGED_ALONE {
+            self.ops.worker.parallel_then(PARTS, attend, || {
+                merge(0..n_merges);
+                quantize();
+            });
+        } else {
+            self.ops.worker.parallel(PARTS, attend);
+            self.ops.worker.parallel_then(1, |part| merge(part.share(n_merges, 1)), quantize);
+        }
+    }
+
+    /// Project the queries of a tile's rows and one key head's group into this worker's scratch.
+    fn queries(&self, tile: Tile<'_>, kv_head: usize) -> Queries {
+        let heads = self.attention.heads;
+        let group = heads.n_heads / heads.n_kv_heads;
+        let stride = group * heads.head_dim;
+        let start = self.attention.scratch.queries[self.ops.worker.id()].as_ptr().cast::<f32>();
+        for i in 0..tile.n_rows {
+            let from = self.project.qkv.at(tile.first_row() + i, kv_head * stride);
+            let to = start.wrapping_add(i * stride);
+            // SAFETY: nobody writes the queries of `qkv` in this step; this worker's scratch holds FEW_ROWS rows of a group.
+            unsafe { std::ptr::copy_nonoverlapping(from, to, stride) }
+            let group_heads = kv_head * group..(kv_head + 1) * group;
+            self.ops.project_heads(Kind::Query, tile.first_row() + i, group_heads, to, &self.project);
+        }
+        Queries { start, stride }
+    }
+
+    /// Project and store the keys and values of a tile's rows whose positions lie in a split.
+    fn store_split(&self, tile: Tile<'_>, kv_head: usize, split: usize) {
+        let in_split = (0..tile.n_rows).filter(|i| (tile.first_position() + i) / SPLIT_LEN == split);
+        in_split.for_each(|i| self.ops.store_heads(tile.run, tile.first + i, kv_head..kv_head + 1, &self.project));
     }
 
     /// Tiles of rows are tasks, each with its own merges.
@@ -213,9 +278,12 @@ impl Job<'_> {
         let heads = self.attention.heads;
         let group = heads.n_heads / heads.n_kv_heads;
         let splits = tile.splits(self.attention.window);
+        let qkv = self.project.qkv;
+        let start = qkv.at(tile.first_row(), kv_head * group * heads.head_dim);
+        let queries = Queries { start, stride: qkv.stride() };
         for (i, split) in splits.clone().enumerate() {
             let start = states.start.wrapping_add(i * states.split_stride);
-            self.split(tile, kv_head, split, States { start, ..states });
+            self.split(tile, kv_head, split, queries, States { start, ..states });
         }
         for row in 0..tile.n_rows {
             for head in 0..group {
@@ -226,7 +294,7 @@ impl Job<'_> {
     }
 
     /// The states of a tile's rows and one key head's queries over one split.
-    fn split(&self, tile: Tile<'_>, kv_head: usize, split: usize, states: States) {
+    fn split(&self, tile: Tile<'_>, kv_head: usize, split: usize, queries: Queries, states: States) {
         let Attention { heads, scale, window, pages, layer, .. } = *self.attention;
         let group = heads.n_heads / heads.n_kv_heads;
         let begin = split * SPLIT_LEN;
@@ -240,8 +308,8 @@ impl Job<'_> {
         let (keys, values) = (tiles.map(|t| t.0), tiles.map(|t| t.1));
         let before = begin / PAGE_LEN;
         let args = c::oribi_attention_args {
-            q: self.qkv.at(tile.first_row(), kv_head * group * heads.head_dim),
-            q_stride: self.qkv.stride(),
+            q: queries.start,
+            q_stride: queries.stride,
             n_rows: tile.n_rows as u32,
             n_heads: group as u32,
             head_dim: heads.head_dim as u32,
@@ -256,8 +324,8 @@ impl Job<'_> {
             states: states.start,
             state_row_stride: states.row_stride,
         };
-        // SAFETY: the pages hold all positions below `end` (the session grew the sequence before the pass, `project` stored them in
-        // an earlier step); the states lie within the scratch by its layout and are this part's or this worker's alone.
+        // SAFETY: the pages hold all positions below `end` (the session grew the sequence before the pass; they were stored
+        // before or by this task); the states lie within the scratch by its layout and are this part's or this worker's alone.
         unsafe { self.ops.cpu.bound.attention.run(&args) }
     }
 

@@ -400,7 +400,6 @@ impl KernelSet {
 
     /// The native matrix product of a weight format, which takes activations as [`Acts::Bf16`]; `None` as for
     /// [`KernelSet::native`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "the passes for prompts in native numerics are to call it"))]
     pub(crate) fn native_matmul(&self, dtype: DType) -> Option<Kernel> {
         let op = c::ORIBI_OP_MATMUL;
         self.find(|kernel| kernel.op() == op && kernel.0.dtype == dtype as u32 && kernel.is_native())

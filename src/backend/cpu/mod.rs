@@ -25,7 +25,7 @@ use self::bindings as c;
 use self::kernels::{Acts, Isa, Kernel, KernelSet};
 use self::memory::AlignedBytes;
 use self::team::Team;
-use super::{Backend, Heads, MatrixShape, RowsUse};
+use super::{Arithmetic, Backend, Heads, MatrixShape, RowsUse};
 use crate::error::Result;
 
 pub use self::attend::AttentionScratch;
@@ -54,6 +54,7 @@ pub struct Cpu {
 struct Bound {
     acts: Acts,
     quantize: Kernel,
+    native_quantize: Option<Kernel>,
     rms_norm: Kernel,
     rope: Kernel,
     glu: Kernel,
@@ -72,6 +73,7 @@ impl Bound {
         Ok(Bound {
             acts,
             quantize: kernels.quantizer(acts)?,
+            native_quantize: kernels.quantizer(Acts::Bf16).ok(),
             rms_norm: kernels.plain(c::ORIBI_OP_RMS_NORM)?,
             rope: kernels.plain(c::ORIBI_OP_ROPE)?,
             glu: kernels.plain(c::ORIBI_OP_GLU)?,
@@ -194,8 +196,17 @@ impl Backend for Cpu {
         AttentionScratch::bytes(heads, n_ctx, n_workers)
     }
 
-    fn run(&self, stop: &(dyn Fn() -> bool + Sync), pass: impl Fn(&CpuOps<'_>) + Sync) -> Result<()> {
+    fn is_native(&self, matrix: &Matrix) -> bool {
+        matrix.native_matmul().is_some()
+    }
+
+    fn run(
+        &self,
+        arithmetic: Arithmetic,
+        stop: &(dyn Fn() -> bool + Sync),
+        pass: impl Fn(&CpuOps<'_>) + Sync,
+    ) -> Result<()> {
         let stopped = AtomicBool::new(false);
-        self.team.run(|worker| pass(&CpuOps { cpu: self, worker, stop, stopped: &stopped }))
+        self.team.run(|worker| pass(&CpuOps { cpu: self, worker, arithmetic, stop, stopped: &stopped }))
     }
 }

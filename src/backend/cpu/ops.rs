@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::attend;
 use super::bindings as c;
 use super::kernels::{Acts, Kernel};
-use super::pages::PAGE_LEN;
+use super::pages::{PAGE_LEN, Pages};
 use super::rows::Rows;
 use super::team::{Part, Worker};
 use super::tensor::{Matrix, PANEL_ROWS};
 use super::{Cpu, Vector};
-use crate::backend::{Attention, Delta, Gate, Norm, Ops, Projection, Rotation, RowSet, Run};
+use crate::backend::{Arithmetic, Attention, Gate, Heads, Norm, Ops, Projection, Residual, Rotation, Run};
 
 /// Panels that stay together: the kernels keep two in flight, and 32 outputs are one group of activations.
 const PANELS_PER_UNIT: usize = 2;
@@ -23,10 +23,14 @@ const PART_BYTES: usize = 128 << 10;
 /// Parts of a product per worker at most.
 const MAX_PARTS: usize = 8;
 
+/// Up to so many rows, the worker that finishes a product also does the sums and norms that follow it: less than a step costs.
+const FEW_ROWS: usize = 4;
+
 /// One worker's hand in a pass.
 pub struct CpuOps<'a> {
     pub(super) cpu: &'a Cpu,
     pub(super) worker: &'a Worker<'a>,
+    pub(super) arithmetic: Arithmetic,
     pub(super) stop: &'a (dyn Fn() -> bool + Sync),
     pub(super) stopped: &'a AtomicBool,
 }
@@ -34,7 +38,18 @@ pub struct CpuOps<'a> {
 impl CpuOps<'_> {
     /// A step: quantize the activations of the first `n` rows, where the rows have any.
     pub(super) fn quantize_all(&self, n: usize, rows: &Rows) {
-        self.worker.parallel(1, |part| self.quantize(part.share(n, 1), rows));
+        self.worker.parallel(1, |part| self.quantize(part.share(n, 1), 0..rows.n(), rows));
+    }
+
+    /// The kernel that makes these rows ready for products in this pass.
+    fn quantizer(&self, rows: &Rows) -> Kernel {
+        let native = if self.is_native(rows) { self.cpu.bound.native_quantize } else { None };
+        native.unwrap_or(self.cpu.bound.quantize)
+    }
+
+    /// Whether products with these rows are formed in native arithmetic.
+    fn is_native(&self, rows: &Rows) -> bool {
+        self.arithmetic == Arithmetic::Native && !rows.is_portable()
     }
 
     /// Parts per worker of a product of `n` rows with these weights.
@@ -43,8 +58,9 @@ impl CpuOps<'_> {
         (n_bytes.saturating_mul(n) / (PART_BYTES * self.worker.n_workers())).clamp(1, MAX_PARTS)
     }
 
-    fn quantize(&self, range: Range<usize>, rows: &Rows) {
-        if range.is_empty() {
+    /// Quantize columns of rows, whole groups of them (or all), where the rows have activations.
+    pub(super) fn quantize(&self, range: Range<usize>, columns: Range<usize>, rows: &Rows) {
+        if range.is_empty() || columns.is_empty() {
             return;
         }
         let Some((acts, acts_stride)) = rows.acts(range.start) else { return };
@@ -53,20 +69,23 @@ impl CpuOps<'_> {
             x_stride: rows.stride(),
             n_rows: range.len() as u32,
             k: rows.n() as u32,
-            begin: 0,
-            end: rows.n() as u32,
+            begin: columns.start as u32,
+            end: columns.end as u32,
             acts,
             acts_stride,
         };
         // SAFETY: rows and activations of `range` lie within the buffers (`at`, `acts` check the start, the callers' ranges are
-        // within the capacity), and are this part's alone.
-        unsafe { self.cpu.bound.quantize.run(&args) }
+        // within the capacity), and these columns of them are this part's alone.
+        unsafe { self.quantizer(rows).run(&args) }
     }
 
     /// One matrix product on a range of panels, results from column `column` on.
     fn product(&self, n: usize, input: &Rows, weights: &Matrix, panels: Range<usize>, out: &Rows, column: usize) {
         debug_assert_eq!(input.n(), weights.k());
-        let kernel = weights.matmul();
+        let kernel = match weights.native_matmul() {
+            Some(native) if self.is_native(input) => native,
+            _ => weights.matmul(),
+        };
         let (acts, acts_stride) = match kernel.acts() {
             Acts::F32 => (input.at(0, 0).cast_const().cast(), input.stride() * size_of::<f32>()),
             _ => input
@@ -111,70 +130,96 @@ impl CpuOps<'_> {
         unsafe { self.cpu.bound.rms_norm.run(&args) }
     }
 
-    /// One part of [`Ops::project`]: a contiguous range of all rows' query and key heads.
-    fn project_part(&self, runs: &[Run], job: &ProjectJob<'_>, part: Part) {
-        let per_row = job.projection.heads.n_heads + job.projection.heads.n_kv_heads;
+    /// A norm of some of its rows.
+    fn norm_rows(&self, which: Range<usize>, x: &Rows, norm: &Norm<'_, Cpu>) {
+        let shape = || NormShape { n_rows: 1, n: x.n(), stride: x.stride() };
+        for i in which.clone() {
+            let (row, out) = (x.at(norm.rows.at(i), 0), norm.out.at(norm.first_out + i, 0));
+            self.rms_norm(row, norm.weight, shape(), norm.eps, out);
+        }
+        self.quantize(norm.first_out + which.start..norm.first_out + which.end, 0..norm.out.n(), norm.out);
+    }
+
+    /// Add the product of a residual to some of the rows of its norm, and normalise them.
+    fn add_rows(&self, which: Range<usize>, x: &Rows, residual: &Residual<'_, Cpu>, norm: &Norm<'_, Cpu>) {
+        let shape = || NormShape { n_rows: 1, n: x.n(), stride: x.stride() };
+        for i in which.clone() {
+            let (row, product) = (x.at(norm.rows.at(i), 0), residual.product.at(norm.rows.at(i), 0));
+            if let Some(weight) = residual.norm {
+                self.rms_norm(product, weight, shape(), norm.eps, product);
+            }
+            self.map(self.cpu.bound.add, row, product, x.n(), 0.0, row);
+        }
+        self.norm_rows(which, x, norm);
+    }
+
+    /// One part of the projection of all rows: a contiguous range of their query and key heads.
+    pub(super) fn project_part(&self, runs: &[Run], job: &ProjectJob<'_>, part: Part) {
+        let Heads { n_heads, n_kv_heads, .. } = job.projection.heads;
+        let per_row = n_heads + n_kv_heads;
         let n_rows: usize = runs.iter().map(|run| run.n_rows).sum();
         let mine = part.share(n_rows * per_row, 1);
         let mut first = 0;
         for run in runs {
             for i in 0..run.n_rows {
-                let heads = mine.start.max(first)..mine.end.min(first + per_row);
-                if !heads.is_empty() {
-                    let position = run.first_position + i;
-                    let (page, slot) = (run.pages[position / PAGE_LEN], position % PAGE_LEN);
-                    let row = RowAt { row: run.first_row + i, page, slot };
-                    self.project_row(row, heads.start - first..heads.end - first, job);
+                let heads =
+                    mine.start.clamp(first, first + per_row) - first..mine.end.clamp(first, first + per_row) - first;
+                let queries = heads.start.min(n_heads)..heads.end.min(n_heads);
+                let keys = heads.start.max(n_heads) - n_heads..heads.end.max(n_heads) - n_heads;
+                let row = run.first_row + i;
+                if !queries.is_empty() {
+                    let x = job.qkv.at(row, queries.start * job.projection.heads.head_dim);
+                    self.project_heads(Kind::Query, row, queries, x, job);
+                }
+                if !keys.is_empty() {
+                    self.store_heads(run, i, keys, job);
                 }
                 first += per_row;
             }
         }
     }
 
-    /// Bias, norm and rotation of heads of one row, `heads` counted over queries, then keys; stores keys and values.
-    fn project_row(&self, row: RowAt, heads: Range<usize>, job: &ProjectJob<'_>) {
+    /// Bias, norm and rotation of query or key heads of a row, in place at `x`.
+    pub(super) fn project_heads(&self, kind: Kind, row: usize, heads: Range<usize>, x: *mut f32, job: &ProjectJob<'_>) {
         let Projection { heads: shape, biases, norms, eps, rotation } = job.projection;
         let dim = shape.head_dim;
-        let (n_heads, n_kv_heads) = (shape.n_heads, shape.n_kv_heads);
-        let key_column = (n_heads * dim).next_multiple_of(PANEL_ROWS);
-        let value_column = key_column + (n_kv_heads * dim).next_multiple_of(PANEL_ROWS);
-        let queries = heads.start.min(n_heads)..heads.end.min(n_heads);
-        let keys = heads.start.max(n_heads) - n_heads..heads.end.max(n_heads) - n_heads;
-        for (kind, range, column) in [(0, &queries, 0), (1, &keys, key_column)] {
-            if range.is_empty() {
-                continue;
-            }
-            let x = job.qkv.at(row.row, column + range.start * dim);
-            if let Some(bias) = biases[kind] {
-                self.map(self.cpu.bound.add, x, bias.at(range.start * dim), range.len() * dim, 0.0, x);
-            }
-            if let Some(norms) = norms {
-                let shape = NormShape { n_rows: range.len(), n: dim, stride: dim };
-                self.rms_norm(x, norms[kind], shape, *eps, x);
-            }
-            let args = c::oribi_rope_args {
-                x,
-                n_heads: range.len() as u32,
-                head_dim: dim as u32,
-                n_rot: 2 * rotation.0.frequencies.len() as u32,
-                cos_sin: rotation.1.at(row.row, 0),
-                half_split: u32::from(rotation.0.half_split),
-            };
-            // SAFETY: these heads of this row are this part's alone; the table has the row's cosines and
-            // sines.
-            unsafe { self.cpu.bound.rope.run(&args) }
+        if let Some(bias) = biases[kind as usize] {
+            self.map(self.cpu.bound.add, x, bias.at(heads.start * dim), heads.len() * dim, 0.0, x);
         }
-        for head in keys {
-            let value = job.qkv.at(row.row, value_column + head * dim);
-            if let Some(bias) = biases[2] {
-                self.map(self.cpu.bound.add, value, bias.at(head * dim), dim, 0.0, value);
+        if let Some(norms) = norms {
+            let shape = NormShape { n_rows: heads.len(), n: dim, stride: dim };
+            self.rms_norm(x, norms[kind as usize], shape, *eps, x);
+        }
+        let args = c::oribi_rope_args {
+            x,
+            n_heads: heads.len() as u32,
+            head_dim: dim as u32,
+            n_rot: 2 * rotation.0.frequencies.len() as u32,
+            cos_sin: rotation.1.at(row, 0),
+            half_split: u32::from(rotation.0.half_split),
+        };
+        // SAFETY: callers pass heads that are this part's alone; the table has the row's cosines and sines.
+        unsafe { self.cpu.bound.rope.run(&args) }
+    }
+
+    /// Project key heads of the i-th row of a run in place, and put their keys and values into the pages.
+    pub(super) fn store_heads(&self, run: &Run, i: usize, heads: Range<usize>, job: &ProjectJob<'_>) {
+        let Heads { n_heads, n_kv_heads, head_dim } = job.projection.heads;
+        let key_column = (n_heads * head_dim).next_multiple_of(PANEL_ROWS);
+        let value_column = key_column + (n_kv_heads * head_dim).next_multiple_of(PANEL_ROWS);
+        let (row, position) = (run.first_row + i, run.first_position + i);
+        self.project_heads(Kind::Key, row, heads.clone(), job.qkv.at(row, key_column + heads.start * head_dim), job);
+        for head in heads {
+            let value = job.qkv.at(row, value_column + head * head_dim);
+            if let Some(bias) = job.projection.biases[2] {
+                self.map(self.cpu.bound.add, value, bias.at(head * head_dim), head_dim, 0.0, value);
             }
-            let (key_page, value_page) = job.pages.tiles(row.page, job.layer, head);
+            let (key_page, value_page) = job.pages.tiles(run.pages[position / PAGE_LEN], job.layer, head);
             let args = c::oribi_kv_store_args {
-                key: job.qkv.at(row.row, key_column + head * dim),
+                key: job.qkv.at(row, key_column + head * head_dim),
                 value,
-                head_dim: dim as u32,
-                slot: row.slot as u32,
+                head_dim: head_dim as u32,
+                slot: (position % PAGE_LEN) as u32,
                 key_page,
                 value_page,
             };
@@ -185,6 +230,13 @@ impl CpuOps<'_> {
     }
 }
 
+/// Heads that are biased, normed and rotated; the numbers are places in [`Projection::biases`] and [`Projection::norms`].
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    Query = 0,
+    Key = 1,
+}
+
 /// Rows for a norm.
 struct NormShape {
     n_rows: usize,
@@ -192,30 +244,21 @@ struct NormShape {
     stride: usize,
 }
 
-/// A row of a batch with its place in the pages.
-#[derive(Clone, Copy)]
-struct RowAt {
-    row: usize,
-    page: u32,
-    slot: usize,
-}
-
-/// What `project_row` needs beside the row.
-struct ProjectJob<'a> {
-    qkv: &'a Rows,
-    projection: &'a Projection<'a, Cpu>,
-    pages: &'a super::pages::Pages,
-    layer: usize,
+/// A projection with the buffers it works on.
+pub(super) struct ProjectJob<'a> {
+    pub qkv: &'a Rows,
+    pub projection: &'a Projection<'a, Cpu>,
+    pub pages: &'a Pages,
+    pub layer: usize,
 }
 
 impl Ops<Cpu> for CpuOps<'_> {
     fn stopped(&self) -> bool {
-        self.worker.parallel(1, |part| {
-            if part.id() == 0 && (self.stop)() {
-                self.stopped.store(true, Ordering::Relaxed);
-            }
-        });
-        // A worker that is late may see the answer of a later layer and leave; the others need it for nothing.
+        if self.worker.id() == 0 && (self.stop)() {
+            self.stopped.store(true, Ordering::Relaxed);
+        }
+        // Workers may hear of it in different layers. Those that go on find nobody else there, do everything themselves, and leave
+        // at their next look.
         self.stopped.load(Ordering::Relaxed)
     }
 
@@ -250,23 +293,25 @@ impl Ops<Cpu> for CpuOps<'_> {
         });
     }
 
-    fn add_norm(&self, rows: RowSet<'_>, x: &Rows, delta: Option<Delta<'_, Cpu>>, norm: Norm<'_, Cpu>, out: &Rows) {
-        let shape = || NormShape { n_rows: 1, n: x.n(), stride: x.stride() };
-        self.worker.parallel(1, |part| {
-            let mine = part.share(rows.len(), 1);
-            for i in mine.clone() {
-                let row = x.at(rows.at(i), 0);
-                if let Some(delta) = &delta {
-                    let d = delta.rows.at(rows.at(i), 0);
-                    if let Some(weight) = delta.norm {
-                        self.rms_norm(d, weight, shape(), norm.eps, d);
-                    }
-                    self.map(self.cpu.bound.add, row, d, x.n(), 0.0, row);
-                }
-                self.rms_norm(row, norm.weight, shape(), norm.eps, out.at(norm.first_out + i, 0));
+    fn norm(&self, x: &Rows, norm: &Norm<'_, Cpu>) {
+        self.worker.parallel(1, |part| self.norm_rows(part.share(norm.rows.len(), 1), x, norm));
+    }
+
+    fn add_product(&self, n: usize, x: &Rows, residual: &Residual<'_, Cpu>, norm: &Norm<'_, Cpu>) {
+        let Residual { input, weight, product, .. } = residual;
+        let multiply = |part: Part| {
+            let panels = part.share(weight.n_panels(), PANELS_PER_UNIT);
+            if !panels.is_empty() {
+                self.product(n, input, weight, panels, product, 0);
             }
-            self.quantize(norm.first_out + mine.start..norm.first_out + mine.end, out);
-        });
+        };
+        let n_parts = self.n_parts(n, &[weight]);
+        if n <= FEW_ROWS {
+            self.worker.parallel_then(n_parts, multiply, || self.add_rows(0..norm.rows.len(), x, residual, norm));
+        } else {
+            self.worker.parallel(n_parts, multiply);
+            self.worker.parallel(1, |part| self.add_rows(part.share(norm.rows.len(), 1), x, residual, norm));
+        }
     }
 
     fn linear(&self, n: usize, input: &Rows, weights: &[&Matrix], out: &Rows) {
@@ -284,20 +329,15 @@ impl Ops<Cpu> for CpuOps<'_> {
         });
     }
 
-    fn project(
+    fn attend(
         &self,
         runs: &[Run],
         qkv: &Rows,
         projection: &Projection<'_, Cpu>,
-        pages: &super::pages::Pages,
-        layer: usize,
+        attention: &Attention<'_, Cpu>,
+        out: &Rows,
     ) {
-        let job = ProjectJob { qkv, projection, pages, layer };
-        self.worker.parallel(1, |part| self.project_part(runs, &job, part));
-    }
-
-    fn attend(&self, runs: &[Run], qkv: &Rows, attention: &Attention<'_, Cpu>, out: &Rows) {
-        attend::attend(self, runs, qkv, attention, out);
+        attend::attend(self, runs, qkv, projection, attention, out);
     }
 
     fn gated(&self, n: usize, input: &Rows, weights: [&Matrix; 2], gate: Gate, scratch: &Rows, out: &Rows) {
@@ -325,8 +365,8 @@ impl Ops<Cpu> for CpuOps<'_> {
                 // SAFETY: these columns of every row are this part's alone.
                 unsafe { self.cpu.bound.glu.run(&args) }
             }
+            self.quantize(0..n, columns, out);
         });
-        self.quantize_all(n, out);
     }
 
     fn softcap(&self, n: usize, cap: f32, x: &Rows) {

@@ -18,6 +18,7 @@ pub struct Rows {
     acts_stride: usize,
     capacity: usize,
     n: usize,
+    usage: RowsUse,
 }
 
 /// The sizes of [`Rows`].
@@ -30,8 +31,8 @@ impl Layout {
     fn new(n: usize, usage: RowsUse) -> Layout {
         // Products write whole panels of 16 columns.
         let stride_bytes = spread(n.next_multiple_of(16) * size_of::<f32>());
-        // All quantized layouts take the same room. Only whole groups of 32 can be quantized; other lengths occur with float weights alone.
-        let quantized = usage == RowsUse::ProductInput && n.is_multiple_of(32);
+        // All integer layouts take the same room, bfloat16 less. Only whole groups of 32 can be quantized; other lengths occur with float weights alone.
+        let quantized = usage != RowsUse::Values && n.is_multiple_of(32);
         Layout { stride_bytes, acts_stride: if quantized { spread(Acts::I16.row_bytes(n)) } else { 0 } }
     }
 }
@@ -58,6 +59,7 @@ impl Rows {
             acts_stride: layout.acts_stride,
             capacity,
             n,
+            usage,
         })
     }
 
@@ -69,6 +71,11 @@ impl Rows {
     /// Values of a row.
     pub(super) fn n(&self) -> usize {
         self.n
+    }
+
+    /// Whether products with them are formed in portable arithmetic alone.
+    pub(super) fn is_portable(&self) -> bool {
+        self.usage == RowsUse::PortableInput
     }
 
     /// Floats from row to row.

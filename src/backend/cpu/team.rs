@@ -6,10 +6,10 @@
 //!            wait for the workers that entered                     mark done
 //!
 //! parallel(step):  take parts of the step, the own ones first, then what others have left; add up what was finished;
-//!                  wait until all parts are finished
+//!                  wait until all parts are finished; whoever finishes the last may first run the step's ending
 //! ```
 //!
-//! A forward pass is one `run`: its operations are [`Worker::parallel`] steps, about nine a layer, so what counts is the
+//! A forward pass is one `run`: its operations are [`Worker::parallel`] steps, about five a layer, so what counts is the
 //! latency of a step (some 0.3 microseconds while everybody spins) and of starting a run.
 //!
 //! 1. A rayon pool hosts the workers: each of its threads runs one worker loop until the team is dropped. The caller is
@@ -267,16 +267,22 @@ impl Shared {
         }
     }
 
-    /// Add `n` finished parts to a step of `n_parts`; who finishes the last wakes the others.
-    fn finish(&self, step: u32, n: u32, n_parts: u32) {
+    /// Add `n` finished parts to a step of `n_parts`; their count so far. Who finishes the last wakes the others.
+    fn finish(&self, step: u32, n: u32, n_parts: u32) -> u32 {
         let add = |now: u64| match (now >> 32) as u32 {
-            at if at < step => Some(word(step, n)),
-            _ => Some(word(step, now as u32 + n)),
+            at if at < step => word(step, n),
+            _ => word(step, now as u32 + n),
         };
-        let before = self.finished.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, add);
-        if before.is_ok_and(|before| add(before) == Some(word(step, n_parts))) {
+        let mut now = self.finished.0.load(Ordering::Acquire);
+        while let Err(other) = self.finished.0.compare_exchange_weak(now, add(now), Ordering::AcqRel, Ordering::Acquire)
+        {
+            now = other;
+        }
+        let count = add(now) as u32;
+        if count == n_parts {
             self.wake();
         }
+        count
     }
 
     /// Whether all parts of a step are finished.
@@ -328,11 +334,24 @@ impl Worker<'_> {
     /// A parallel step: `body` runs once for each of `n_workers * per_worker` parts, on whichever worker takes it. Returns when
     /// all parts are finished; what they wrote is then visible. All workers must come to the same sequence of steps, or end
     /// the run.
-    pub fn parallel(&self, per_worker: usize, mut body: impl FnMut(Part)) {
+    pub fn parallel(&self, per_worker: usize, body: impl FnMut(Part)) {
+        self.step(per_worker, body, None::<fn()>);
+    }
+
+    /// A parallel step with an ending: the worker that finishes the last part runs `then`, which sees what all parts wrote,
+    /// before the step is over. It saves a step where the rest is too little to share.
+    pub fn parallel_then(&self, per_worker: usize, body: impl FnMut(Part), then: impl FnOnce()) {
+        self.step(per_worker, body, Some(then));
+    }
+
+    fn step(&self, per_worker: usize, mut body: impl FnMut(Part), then: Option<impl FnOnce()>) {
         let s = self.shared;
         let n_parts = s.n_threads * per_worker;
         if s.n_threads == 1 {
             (0..n_parts).for_each(|id| body(Part { id, n_parts }));
+            if let Some(then) = then {
+                then();
+            }
             return;
         }
         let step = self.steps.get() + 1;
@@ -344,10 +363,16 @@ impl Worker<'_> {
                 n_finished += 1;
             }
         }
+        // The ending counts as one more part.
+        let n_to_finish = n_parts as u32 + u32::from(then.is_some());
         if n_finished > 0 {
-            s.finish(step, n_finished, n_parts as u32);
+            let count = s.finish(step, n_finished, n_to_finish);
+            if let Some(then) = then.filter(|_| count == n_parts as u32) {
+                then();
+                s.finish(step, 1, n_to_finish);
+            }
         }
-        s.wait_until(|| s.is_finished(step, n_parts as u32) || s.aborted.load(Ordering::Acquire));
+        s.wait_until(|| s.is_finished(step, n_to_finish) || s.aborted.load(Ordering::Acquire));
         if s.aborted.load(Ordering::Acquire) {
             panic_any(Aborted);
         }
@@ -419,6 +444,30 @@ mod tests {
                 })
                 .unwrap();
             }
+        }
+    }
+
+    #[test]
+    fn a_steps_ending_runs_once_after_all_parts_and_before_the_next_step() {
+        for (n_threads, per_worker) in [(1, 2), (2, 1), (3, 2), (5, 4)] {
+            let team = Team::new(n_threads).unwrap();
+            let n_parts = (n_threads * per_worker) as u64;
+            let (parts, endings) = (AtomicU64::new(0), AtomicU64::new(0));
+            for run in 0..50 {
+                team.run(|w| {
+                    for step in 0..20 {
+                        let before = run * 20 + step;
+                        let ending = || {
+                            assert_eq!(parts.load(Ordering::Relaxed), (before + 1) * n_parts);
+                            assert_eq!(endings.fetch_add(1, Ordering::Relaxed), before);
+                        };
+                        w.parallel_then(per_worker, |_| _ = parts.fetch_add(1, Ordering::Relaxed), ending);
+                        assert!(endings.load(Ordering::Relaxed) > before);
+                    }
+                })
+                .unwrap();
+            }
+            assert_eq!(endings.load(Ordering::Relaxed), 1000);
         }
     }
 

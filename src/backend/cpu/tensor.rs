@@ -24,6 +24,7 @@ pub struct Matrix {
     n_rows: usize,
     k: usize,
     matmul: Kernel,
+    native_matmul: Option<Kernel>,
     unpack_row: Kernel,
 }
 
@@ -73,7 +74,8 @@ impl Matrix {
         if !matches!(matmul.acts(), Acts::F32) && matmul.acts() != cpu.acts() {
             bail!(Internal, "kernel {} wants another activation layout than its instruction set", matmul.name());
         }
-        Ok(Matrix { panels, panel_bytes, n_rows, k, matmul, unpack_row })
+        let native_matmul = cpu.bound.native_quantize.and_then(|_| cpu.kernels().native_matmul(dtype));
+        Ok(Matrix { panels, panel_bytes, n_rows, k, matmul, native_matmul, unpack_row })
     }
 
     /// Bytes of the panels that a matrix is packed into.
@@ -105,6 +107,11 @@ impl Matrix {
     /// The kernel of its products.
     pub(super) fn matmul(&self) -> Kernel {
         self.matmul
+    }
+
+    /// The kernel of its products in native arithmetic, where there is one. Its inputs are whole groups of 32.
+    pub(super) fn native_matmul(&self) -> Option<Kernel> {
+        self.native_matmul.filter(|_| self.k.is_multiple_of(32))
     }
 
     /// Write row `row` to `y`, the values exactly as the file means them.
