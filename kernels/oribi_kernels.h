@@ -95,7 +95,7 @@ typedef void (*oribi_kernel_fn)(const void *args);
 
 typedef struct {
   oribi_op op;
-  uint32_t dtype; /* GGUF type id of the weight, or ORIBI_ANY_DTYPE */
+  uint32_t dtype; /* GGUF type id of the weight or of the cached keys and values, or ORIBI_ANY_DTYPE */
   uint32_t isa;   /* ORIBI_ISA_* bits it needs */
   oribi_acts acts;
   uint32_t max_rows; /* activation rows of its widest register tile; it accepts any number */
@@ -225,7 +225,11 @@ typedef struct {
   float softcap; /* 0: none */
   float *states; /* [n_rows][n_heads][state_len], state_len = ORIBI_STATE_HEADER + head_dim_padded */
   size_t state_row_stride; /* floats from row to row */
+  void *scratch; /* oribi_attention_scratch_bytes(head_dim) bytes, aligned to 64; only native kernels use it */
 } oribi_attention_args;
+
+/* Bytes of scratch that the native attention kernels need. */
+size_t oribi_attention_scratch_bytes(uint32_t head_dim);
 
 typedef struct {
   const float *states; /* n_splits states, in order of position */

@@ -19,7 +19,6 @@ const LAYERS: &[(u32, &[&str])] = &[
     (5, &["convert"]),
     (5, &["quantize"]),
     (5, &["eval"]),
-    (5, &["synth"]),
     (6, &["capi"]),
 ];
 

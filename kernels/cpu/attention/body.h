@@ -230,9 +230,9 @@ static void attend_block(batch *w, uint32_t start) {
   value_block(w, &block);
 }
 
-void V16_FN(oribi_attention)(const void *args);
+void V16_FN(oribi_attention_f16)(const void *args);
 
-void V16_FN(oribi_attention)(const void *args) {
+void V16_FN(oribi_attention_f16)(const void *args) {
   const oribi_attention_args *a = args;
   const uint32_t n_pairs = a->n_rows * a->n_heads;
   ORIBI_ALIGN64 batch w;

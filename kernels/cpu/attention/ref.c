@@ -19,6 +19,9 @@
 #include "../simd/v16_math.h"
 #include "merge.h"
 #include "range.h"
+#include "scratch.h"
+
+size_t oribi_attention_scratch_bytes(uint32_t head_dim) { return attention_scratch_bytes(head_dim); }
 
 typedef struct {
   float max;
@@ -62,9 +65,9 @@ static void attend_block(running *r, float *scores, const uint16_t *values, seen
   }
 }
 
-void oribi_attention_ref(const void *args);
+void oribi_attention_f16_ref(const void *args);
 
-void oribi_attention_ref(const void *args) {
+void oribi_attention_f16_ref(const void *args) {
   const oribi_attention_args *a = args;
   const uint32_t padded = (a->head_dim + 15) / 16 * 16;
   for (uint32_t row = 0; row < a->n_rows; row++) {

@@ -3,9 +3,9 @@
  * whose padding is written as zero. No other slot is touched. */
 #include "../../oribi_kernels.h"
 
-void V16_FN(oribi_kv_store)(const void *args);
+void V16_FN(oribi_kv_store_f16)(const void *args);
 
-void V16_FN(oribi_kv_store)(const void *args) {
+void V16_FN(oribi_kv_store_f16)(const void *args) {
   const oribi_kv_store_args *a = args;
   const size_t padded = (a->head_dim + 15u) / 16u * 16u;
   uint16_t *key = a->key_page + (size_t)(a->slot / 16) * a->head_dim * 16 + a->slot % 16;

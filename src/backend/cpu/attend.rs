@@ -13,12 +13,13 @@
 
 use super::Cpu;
 use super::bindings as c;
+use super::kernels::Kernel;
 use super::memory::AlignedBytes;
 use super::ops::{CpuOps, Kind, ProjectJob};
 use super::pages::PAGE_LEN;
 use super::rows::Rows;
 use super::team::Part;
-use crate::backend::{Attention, Heads, Projection, Run};
+use crate::backend::{Arithmetic, Attention, Heads, Projection, Run};
 use crate::error::{Result, bail};
 
 /// Positions of a split.
@@ -27,12 +28,16 @@ const SPLIT_LEN: usize = c::ORIBI_SPLIT_LEN as usize;
 const FEW_ROWS: usize = 4;
 /// Floats of states that one worker merges faster than a step takes to share them.
 const MERGED_ALONE: usize = 1 << 14;
-/// Rows of a tile at most, when a run is long.
+/// Rows of a tile at most, when a run is long. In native arithmetic a call first converts the split, for all its rows.
 const TILE_ROWS: usize = 32;
+const NATIVE_TILE_ROWS: usize = 64;
+/// Tiles per worker that a long run is divided into at least, as far as that leaves them `MIN_TILE_ROWS`.
+const TILES: usize = 4;
+const MIN_TILE_ROWS: usize = 16;
 /// Parts per worker; rows see more the later they are, so equal shares are unequal work.
 const PARTS: usize = 4;
-/// Scratch of a worker for a tile's states, unless one row already needs more.
-const TILE_BYTES: usize = 1 << 20;
+/// Scratch of a worker for a tile's states at most, unless one row already needs more.
+const TILE_BYTES: usize = 4 << 20;
 
 /// Scratch of attention: states.
 pub struct AttentionScratch {
@@ -42,6 +47,8 @@ pub struct AttentionScratch {
     tiles: Vec<AlignedBytes>,
     /// Per worker the projected queries of `FEW_ROWS` rows and a group of heads.
     queries: Vec<AlignedBytes>,
+    /// Per worker what a call of a native kernel needs.
+    native: Vec<AlignedBytes>,
 }
 
 /// The sizes of [`AttentionScratch`].
@@ -49,6 +56,7 @@ struct Layout {
     few_bytes: usize,
     tile_bytes: usize,
     query_bytes: usize,
+    native_bytes: usize,
 }
 
 impl Layout {
@@ -60,8 +68,10 @@ impl Layout {
         let tile_row_bytes = row_bytes / heads.n_kv_heads;
         Some(Layout {
             few_bytes: row_bytes.checked_mul(FEW_ROWS)?,
-            tile_bytes: tile_row_bytes.max(TILE_BYTES),
+            tile_bytes: tile_row_bytes.saturating_mul(NATIVE_TILE_ROWS).min(TILE_BYTES).max(tile_row_bytes),
             query_bytes: FEW_ROWS * heads.n_heads / heads.n_kv_heads * heads.head_dim * size_of::<f32>(),
+            // SAFETY: a pure function of a number.
+            native_bytes: unsafe { c::oribi_attention_scratch_bytes(heads.head_dim as u32) },
         })
     }
 }
@@ -77,12 +87,13 @@ impl AttentionScratch {
             few: AlignedBytes::zeroed(layout.few_bytes, what)?,
             tiles: each(layout.tile_bytes)?,
             queries: each(layout.query_bytes)?,
+            native: each(layout.native_bytes)?,
         })
     }
 
     pub(super) fn bytes(heads: Heads, n_ctx: usize, n_workers: usize) -> u64 {
-        Layout::new(heads, n_ctx)
-            .map_or(u64::MAX, |l| l.few_bytes as u64 + (n_workers * (l.tile_bytes + l.query_bytes)) as u64)
+        let all = |l: Layout| l.few_bytes as u64 + (n_workers * (l.tile_bytes + l.query_bytes + l.native_bytes)) as u64;
+        Layout::new(heads, n_ctx).map_or(u64::MAX, all)
     }
 }
 
@@ -271,7 +282,9 @@ impl Job<'_> {
         // A tile's first row may see one split more than the last.
         let n_splits = last.splits(self.attention.window).len() + 1;
         let row_bytes = n_splits * (heads.n_heads / heads.n_kv_heads) * state_len(heads) * size_of::<f32>();
-        (scratch_bytes / row_bytes).clamp(1, TILE_ROWS)
+        let most = if self.native().is_some() { NATIVE_TILE_ROWS } else { TILE_ROWS };
+        let even = (run.n_rows * heads.n_kv_heads).div_ceil(TILES * self.ops.worker.n_workers()).max(MIN_TILE_ROWS);
+        (scratch_bytes / row_bytes).clamp(1, most.min(even))
     }
 
     fn tile(&self, tile: Tile<'_>, kv_head: usize, states: States) {
@@ -291,6 +304,11 @@ impl Job<'_> {
                 self.merge(States { start, ..states }, splits.len(), tile.first_row() + row, kv_head * group + head);
             }
         }
+    }
+
+    /// The kernel of native arithmetic, where this pass uses it and there is one.
+    fn native(&self) -> Option<Kernel> {
+        self.ops.cpu.bound.native_attention.filter(|_| self.ops.arithmetic == Arithmetic::Native)
     }
 
     /// The states of a tile's rows and one key head's queries over one split.
@@ -323,10 +341,11 @@ impl Job<'_> {
             softcap: 0.0,
             states: states.start,
             state_row_stride: states.row_stride,
+            scratch: self.attention.scratch.native[self.ops.worker.id()].as_ptr().cast(),
         };
         // SAFETY: the pages hold all positions below `end` (the session grew the sequence before the pass; they were stored
         // before or by this task); the states lie within the scratch by its layout and are this part's or this worker's alone.
-        unsafe { self.ops.cpu.bound.attention.run(&args) }
+        unsafe { self.native().unwrap_or(self.ops.cpu.bound.attention).run(&args) }
     }
 
     fn merge(&self, states: States, n_splits: usize, row: usize, head: usize) {

@@ -278,6 +278,7 @@ pub struct oribi_attention_args {
     pub softcap: f32,
     pub states: *mut f32,
     pub state_row_stride: usize,
+    pub scratch: *mut ::core::ffi::c_void,
 }
 impl Default for oribi_attention_args {
     fn default() -> Self {
@@ -287,6 +288,9 @@ impl Default for oribi_attention_args {
             s.assume_init()
         }
     }
+}
+unsafe extern "C" {
+    pub fn oribi_attention_scratch_bytes(head_dim: u32) -> usize;
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]

@@ -381,6 +381,16 @@ impl KernelSet {
         }
     }
 
+    /// The portable kernel of an operation on keys and values of a format: kv_store or attention.
+    ///
+    /// Errors: `Unsupported` if the format has none.
+    pub(crate) fn cache(&self, op: c::oribi_op, dtype: DType) -> Result<Kernel> {
+        match self.find(|kernel| kernel.op() == op && kernel.0.dtype == dtype as u32 && !kernel.is_native()) {
+            Some(kernel) => Ok(kernel),
+            None => bail!(Unsupported, "keys and values cannot be kept as {dtype}"),
+        }
+    }
+
     /// The portable kernel of an operation on weights of a format: pack, unpack_row or matmul.
     ///
     /// Errors: `Unsupported` if the format has none.
@@ -391,17 +401,9 @@ impl KernelSet {
         }
     }
 
-    /// The native kernel of an operation without a weight format; `None` where this instruction set has none, and native
-    /// numerics are the portable ones.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the passes for prompts in native numerics are to call it"))]
-    pub(crate) fn native(&self, op: c::oribi_op) -> Option<Kernel> {
-        self.find(|kernel| kernel.op() == op && kernel.dtype().is_none() && kernel.is_native())
-    }
-
-    /// The native matrix product of a weight format, which takes activations as [`Acts::Bf16`]; `None` as for
-    /// [`KernelSet::native`].
-    pub(crate) fn native_matmul(&self, dtype: DType) -> Option<Kernel> {
-        let op = c::ORIBI_OP_MATMUL;
+    /// The native kernel of an operation on a format: matmul, which takes activations as [`Acts::Bf16`], or attention; `None`
+    /// where this instruction set has none, and native numerics are the portable ones.
+    pub(crate) fn native(&self, op: c::oribi_op, dtype: DType) -> Option<Kernel> {
         self.find(|kernel| kernel.op() == op && kernel.0.dtype == dtype as u32 && kernel.is_native())
     }
 

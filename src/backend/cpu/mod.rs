@@ -26,6 +26,7 @@ use self::kernels::{Acts, Isa, Kernel, KernelSet};
 use self::memory::AlignedBytes;
 use self::team::Team;
 use super::{Arithmetic, Backend, Heads, MatrixShape, RowsUse};
+use crate::dtype::DType;
 use crate::error::Result;
 
 pub use self::attend::AttentionScratch;
@@ -63,13 +64,14 @@ struct Bound {
     softcap: Kernel,
     kv_store: Kernel,
     attention: Kernel,
+    native_attention: Option<Kernel>,
     merge: Kernel,
 }
 
 impl Bound {
     fn new(kernels: &KernelSet) -> Result<Bound> {
         // Every quantized format of an instruction set takes the same layout, so any of them tells it.
-        let acts = kernels.weight(c::ORIBI_OP_MATMUL, crate::dtype::DType::Q8_0)?.acts();
+        let acts = kernels.weight(c::ORIBI_OP_MATMUL, DType::Q8_0)?.acts();
         Ok(Bound {
             acts,
             quantize: kernels.quantizer(acts)?,
@@ -80,8 +82,9 @@ impl Bound {
             add: kernels.plain(c::ORIBI_OP_ADD)?,
             scale: kernels.plain(c::ORIBI_OP_SCALE)?,
             softcap: kernels.plain(c::ORIBI_OP_SOFTCAP)?,
-            kv_store: kernels.plain(c::ORIBI_OP_KV_STORE)?,
-            attention: kernels.plain(c::ORIBI_OP_ATTENTION)?,
+            kv_store: kernels.cache(c::ORIBI_OP_KV_STORE, DType::F16)?,
+            attention: kernels.cache(c::ORIBI_OP_ATTENTION, DType::F16)?,
+            native_attention: kernels.native(c::ORIBI_OP_ATTENTION, DType::F16),
             merge: kernels.plain(c::ORIBI_OP_ATTENTION_MERGE)?,
         })
     }

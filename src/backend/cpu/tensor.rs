@@ -74,7 +74,7 @@ impl Matrix {
         if !matches!(matmul.acts(), Acts::F32) && matmul.acts() != cpu.acts() {
             bail!(Internal, "kernel {} wants another activation layout than its instruction set", matmul.name());
         }
-        let native_matmul = cpu.bound.native_quantize.and_then(|_| cpu.kernels().native_matmul(dtype));
+        let native_matmul = cpu.bound.native_quantize.and_then(|_| cpu.kernels().native(c::ORIBI_OP_MATMUL, dtype));
         Ok(Matrix { panels, panel_bytes, n_rows, k, matmul, native_matmul, unpack_row })
     }
 

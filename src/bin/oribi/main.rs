@@ -14,7 +14,6 @@ mod progress;
 mod prompt;
 mod run;
 mod sampling;
-mod synth;
 mod tokenize;
 
 use std::process::ExitCode;
@@ -40,7 +39,6 @@ enum Command {
     Chat(chat::Args),
     Inspect(inspect::Args),
     Models(models::Args),
-    Synth(synth::Args),
     Tokenize(tokenize::Args),
 }
 
@@ -50,7 +48,6 @@ fn main() -> ExitCode {
         Command::Chat(args) => chat::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Models(args) => models::run(args),
-        Command::Synth(args) => synth::run(args),
         Command::Tokenize(args) => tokenize::run(args),
     };
     match outcome {

@@ -1,6 +1,7 @@
 //! Attention and its merge: every kernel against the oracle to the bit, the oracle against a float64 softmax, and what
 //! must not matter: other rows and heads of the call, unseen slots, unseen pages.
 
+use super::super::memory::AlignedBytes;
 use super::*;
 
 const PAGE_LEN: usize = c::ORIBI_PAGE_LEN as usize;
@@ -101,7 +102,19 @@ impl Cache {
 }
 
 fn oracle(op: c::oribi_op) -> Kernel {
-    KernelSet::new(Isa::Scalar).unwrap().plain(op).unwrap()
+    let set = KernelSet::new(Isa::Scalar).unwrap();
+    let merges = op == c::ORIBI_OP_ATTENTION_MERGE;
+    if merges { set.plain(op) } else { set.cache(op, DType::F16) }.unwrap()
+}
+
+/// The attention kernels in portable arithmetic, the oracle left out.
+fn portable() -> Vec<Kernel> {
+    runnable(c::ORIBI_OP_ATTENTION).into_iter().filter(|kernel| !kernel.is_native()).collect()
+}
+
+/// Every attention kernel, native ones and the oracle included.
+fn all() -> Vec<Kernel> {
+    [vec![oracle(c::ORIBI_OP_ATTENTION)], runnable(c::ORIBI_OP_ATTENTION)].concat()
 }
 
 /// The states (n_rows, n_heads, state_len) of one split. Rows of q and of the states have gaps, which must stay.
@@ -111,6 +124,11 @@ fn states(kernel: Kernel, cache: &Cache, q: &[f32], shape: Shape, split: usize) 
     assert!(q.len() == shape.n_rows * q_len && cache.key_pages.len() * PAGE_LEN >= shape.n_positions());
     let q: Vec<f32> = q.chunks_exact(q_len).flat_map(|row| [row, &[f32::NAN; GAP]].concat()).collect();
     let mut states = vec![777.0f32; shape.n_rows * (row_len + GAP)];
+    // SAFETY: a pure function of a number.
+    let n_bytes = unsafe { c::oribi_attention_scratch_bytes(shape.head_dim as u32) };
+    let scratch = AlignedBytes::zeroed(n_bytes, "scratch").unwrap();
+    // SAFETY: the bytes were just allocated; a kernel may not rely on what lies in its scratch.
+    unsafe { std::ptr::write_bytes(scratch.as_ptr(), 0xff, n_bytes) };
     let key_pages = cache.pointers(&cache.key_pages, shape);
     let value_pages = cache.pointers(&cache.value_pages, shape);
     let args = c::oribi_attention_args {
@@ -129,6 +147,7 @@ fn states(kernel: Kernel, cache: &Cache, q: &[f32], shape: Shape, split: usize) 
         softcap: shape.softcap,
         states: states.as_mut_ptr(),
         state_row_stride: row_len + GAP,
+        scratch: scratch.as_ptr().cast(),
     };
     // SAFETY: every buffer has the size and stride that the arguments say; pages that are null are not seen.
     unsafe { kernel.run(&args) };
@@ -174,7 +193,7 @@ const NAN: u16 = 0x7e01;
 #[test]
 fn every_kernel_equals_the_oracle() {
     let mut random = Random(1);
-    for kernel in runnable(c::ORIBI_OP_ATTENTION) {
+    for kernel in portable() {
         for case in 0..132 {
             let shape = random_shape(HEAD_DIMS[case % HEAD_DIMS.len()], &mut random);
             let cache = Cache::random(shape.head_dim, shape.n_positions(), NAN, &mut random);
@@ -197,7 +216,7 @@ fn every_kernel_equals_the_oracle() {
 #[test]
 fn every_kernel_equals_the_oracle_on_a_long_prompt() {
     let mut random = Random(2);
-    for kernel in runnable(c::ORIBI_OP_ATTENTION) {
+    for kernel in portable() {
         for (head_dim, n_rows, n_heads, window) in [(64, 70, 3, 0), (80, 130, 1, 40), (256, 33, 4, 0), (32, 9, 71, 0)] {
             let shape = Shape { head_dim, n_rows, n_heads, first: 60, window, softcap: 0.0 };
             let cache = Cache::random(head_dim, shape.n_positions(), NAN, &mut random);
@@ -253,6 +272,60 @@ fn the_oracle_is_softmax_attention() {
     }
 }
 
+/// Native arithmetic against float64: bfloat16 has 8 bits of precision, so a score is off by up to 2^-8 of the sum of its
+/// products' magnitudes, and so is the result.
+#[test]
+fn native_kernels_are_softmax_attention_to_the_precision_of_bf16() {
+    let mut random = Random(9);
+    for kernel in runnable(c::ORIBI_OP_ATTENTION).into_iter().filter(|kernel| kernel.is_native()) {
+        for case in 0..66 {
+            let shape = random_shape(HEAD_DIMS[case % HEAD_DIMS.len()], &mut random);
+            let cache = Cache::random(shape.head_dim, shape.n_positions(), NAN, &mut random);
+            let q = random.units(shape.n_rows * shape.n_heads * shape.head_dim);
+            let splits: Vec<Vec<f32>> = shape.splits().map(|split| states(kernel, &cache, &q, shape, split)).collect();
+            for row in 0..shape.n_rows {
+                let head = random.below(shape.n_heads);
+                let q = &q[shape.head(head, row)..][..shape.head_dim];
+                let (want, magnitude) = attention_f64(&cache, q, shape, row);
+                let at = row * shape.n_heads + head;
+                let got = merge(oracle(c::ORIBI_OP_ATTENTION_MERGE), &splits, at, shape.head_dim);
+                for d in 0..shape.head_dim {
+                    let error = (f64::from(got[d]) - want[d]).abs();
+                    assert!(
+                        error <= 0.02 * magnitude[d],
+                        "{kernel:?} {shape:?} row {row} head {head} d {d}: {error:e}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// In native arithmetic a value that is not finite makes NaN of the rows that see it, and leaves the others alone.
+#[test]
+fn native_kernels_confine_what_is_not_finite() {
+    let mut random = Random(10);
+    for kernel in runnable(c::ORIBI_OP_ATTENTION).into_iter().filter(|kernel| kernel.is_native()) {
+        for (bad, window) in [(0, 0), (37, 0), (37, 5), (64, 17), (101, 0)] {
+            let shape = Shape { head_dim: 80, n_rows: 70, n_heads: 3, first: 40, window, softcap: 0.0 };
+            let q = random.units(shape.n_rows * 3 * 80);
+            let seed = random.bits();
+            let mut cache = Cache::random(80, shape.n_positions(), 0, &mut Random(seed));
+            let want = states(kernel, &cache, &q, shape, 0);
+            cache.values[bad * 80 + random.below(80)] = [f32::INFINITY, f32::NAN][random.below(2)];
+            cache.store(bad);
+            let got = states(kernel, &cache, &q, shape, 0);
+            for (i, (got, want)) in got.chunks(shape.state_len()).zip(want.chunks(shape.state_len())).enumerate() {
+                if shape.seen(i / 3).contains(&bad) {
+                    assert!(got[1].is_nan() && got[HEADER..].iter().all(|x| x.is_nan()), "{kernel:?} {bad} pair {i}");
+                } else {
+                    assert_same_bits(got, want, format_args!("{kernel:?} {shape:?} pair {i}"));
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_row_and_head_alone_are_the_same_as_in_company() {
     let mut random = Random(4);
@@ -284,7 +357,7 @@ fn a_row_and_head_alone_are_the_same_as_in_company() {
 #[test]
 fn unseen_slots_never_matter() {
     let mut random = Random(5);
-    for kernel in [vec![oracle(c::ORIBI_OP_ATTENTION)], runnable(c::ORIBI_OP_ATTENTION)].concat() {
+    for kernel in all() {
         for (head_dim, window, n_rows) in [(64, 0, 7), (80, 9, 12), (32, 70, 1), (256, 0, 15)] {
             let shape = Shape { head_dim, n_rows, n_heads: 3, first: 130, window, softcap: 0.0 };
             let q = random.units(n_rows * 3 * head_dim);
@@ -305,7 +378,7 @@ fn unseen_slots_never_matter() {
             let got = states(kernel, &late, &q, shape, 0);
             let earlier = (n_rows - 1) * 3 * shape.state_len();
             assert_same_bits(&got[..earlier], &want[..earlier], format_args!("{kernel:?} {shape:?} late infinity"));
-            assert!(got[earlier + HEADER] == f32::INFINITY);
+            assert!(!got[earlier + HEADER].is_finite());
         }
     }
 }
@@ -313,7 +386,7 @@ fn unseen_slots_never_matter() {
 #[test]
 fn an_unseen_split_leaves_an_empty_state() {
     let mut random = Random(6);
-    for kernel in [vec![oracle(c::ORIBI_OP_ATTENTION)], runnable(c::ORIBI_OP_ATTENTION)].concat() {
+    for kernel in all() {
         let shape = Shape { head_dim: 48, n_rows: 3, n_heads: 2, first: 300, window: 20, softcap: 0.0 };
         let cache = Cache::random(48, shape.n_positions(), NAN, &mut random);
         let q = random.units(3 * 2 * 48);

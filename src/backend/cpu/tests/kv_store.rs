@@ -36,7 +36,7 @@ fn float(random: &mut Random) -> f32 {
 #[test]
 fn every_kernel_rounds_to_nearest_even_into_its_slot_alone() {
     let mut random = Random(12);
-    let scalar = KernelSet::new(Isa::Scalar).unwrap().plain(c::ORIBI_OP_KV_STORE).unwrap();
+    let scalar = KernelSet::new(Isa::Scalar).unwrap().cache(c::ORIBI_OP_KV_STORE, DType::F16).unwrap();
     for kernel in [vec![scalar], runnable(c::ORIBI_OP_KV_STORE)].concat() {
         for head_dim in [2, 6, 16, 18, 32, 64, 80, 96, 128, 256, 512] {
             let padded = head_dim + (16 - head_dim % 16) % 16;

@@ -65,14 +65,14 @@ fn a_native_kernel_stands_beside_the_portable_one_and_never_in_its_place() {
         for dtype in super::dtypes() {
             let portable = set.weight(c::ORIBI_OP_MATMUL, dtype).unwrap();
             assert!(!portable.is_native(), "{portable:?}");
-            if let Some(native) = set.native_matmul(dtype) {
+            if let Some(native) = set.native(c::ORIBI_OP_MATMUL, dtype) {
                 assert!(native.is_native() && native.dtype() == Some(dtype), "{native:?}");
                 assert!(native.isa() <= set.isa() && set.quantizer(Acts::Bf16).is_ok(), "{native:?}");
             }
         }
-        assert!(!set.plain(c::ORIBI_OP_ATTENTION).unwrap().is_native());
-        assert!(set.native(c::ORIBI_OP_ATTENTION).is_none_or(|kernel| kernel.is_native()));
-        assert!(set.native(c::ORIBI_OP_MATMUL).is_none(), "a product has a weight format");
+        assert!(!set.cache(c::ORIBI_OP_ATTENTION, DType::F16).unwrap().is_native());
+        assert!(set.native(c::ORIBI_OP_ATTENTION, DType::F16).is_none_or(|kernel| kernel.is_native()));
+        assert!(set.native(c::ORIBI_OP_RMS_NORM, DType::F16).is_none());
     }
 }
 
