@@ -14,6 +14,8 @@ pub mod model;
 pub mod quant;
 pub mod sampler;
 pub mod session;
+#[cfg(feature = "synth")]
+pub mod synth;
 pub mod tokenizer;
 
 pub use error::{Error, ErrorKind, Result};

@@ -303,6 +303,29 @@ fn run_stops_where_it_is_told_to() {
 }
 
 #[test]
+fn synth_makes_a_file_that_runs() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("made.gguf");
+    let made = ["synth", "--dim", "128", "--layers", "2", "--heads", "4", "--kv-heads", "2", "--type", "Q4_0", "-o"];
+    let done = run(&[&made[..], &[path(&file)]].concat(), "");
+    assert_eq!(done.status, 0, "{}", done.stderr);
+    assert_eq!(done.stdout, format!("{}: llama Q4_0, 623 232 weights, 376.5 KiB\n", file.display()));
+    assert!(done.stderr.contains("matrices with another format than Q4_0 wants: 1,"), "{}", done.stderr);
+    let text = json(&["run", path(&file), "--json", "-n", "3", "--temp", "0", "--ignore-eos", "-p", "x"], "");
+    assert_eq!(text["token_ids"].as_array().map(Vec::len), Some(3));
+    let unknown = ["synth", "--type", "Q9_X", "-o", path(&file)];
+    refused(&unknown, &["Q9_X", "Q4_K_M", "MXFP4"]);
+    refused(
+        &["synth", "--heads", "5", "--head-dim", "64", "--kv-heads", "2", "-o", path(&file)],
+        &["heads 5", "kv-heads 2"],
+    );
+    refused(&["synth", "--preset", "1t", "-o", path(&file)], &["preset", "1t", "8b"]);
+    refused(&["synth", "-o", path(folder.path())], &["is a folder"]);
+    assert_eq!(run(&["synth"], "").status, 2);
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1);
+}
+
+#[test]
 fn a_seed_decides_the_draws() {
     common::model(SMOLLM2);
     let draw = |seed: &str| {

@@ -19,6 +19,7 @@ const LAYERS: &[(u32, &[&str])] = &[
     (5, &["convert"]),
     (5, &["quantize"]),
     (5, &["eval"]),
+    (5, &["synth"]),
     (6, &["capi"]),
 ];
 

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result, bail};
 use crate::gguf::{Gguf, Metadata};
 
 /// Upper bounds that no model comes near; they keep every product of them within `usize` and every loop short.
-mod limit {
+pub(crate) mod limit {
     pub const BLOCKS: usize = 512;
     pub const DIM: usize = 1 << 18;
     pub const HEADS: usize = 1 << 12;

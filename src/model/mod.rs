@@ -14,6 +14,8 @@ use crate::error::{Error, ErrorKind, Result, bail};
 use crate::gguf::Gguf;
 use crate::tokenizer::Tokenizer;
 
+#[cfg(feature = "synth")]
+pub(crate) use self::hparams::limit;
 pub use self::hparams::{HyperParams, Rope};
 pub use self::weights::Progress;
 pub(crate) use self::weights::{Weights, packed_bytes};

@@ -19,6 +19,7 @@ mod codebook;
 mod floats;
 mod k_quants;
 mod legacy;
+pub mod recipes;
 
 pub use block::{Block, MAX_BLOCK_LEN, MAX_GROUPS};
 

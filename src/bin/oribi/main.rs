@@ -14,6 +14,7 @@ mod progress;
 mod prompt;
 mod run;
 mod sampling;
+mod synth;
 mod tokenize;
 
 use std::process::ExitCode;
@@ -39,6 +40,7 @@ enum Command {
     Chat(chat::Args),
     Inspect(inspect::Args),
     Models(models::Args),
+    Synth(synth::Args),
     Tokenize(tokenize::Args),
 }
 
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Command::Chat(args) => chat::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Models(args) => models::run(args),
+        Command::Synth(args) => synth::run(args),
         Command::Tokenize(args) => tokenize::run(args),
     };
     match outcome {
