@@ -4,6 +4,7 @@
 uint64_t check_math_ref(uint64_t step);
 uint64_t check_math_avx2(uint64_t step);
 uint64_t check_math_avx512(uint64_t step);
+uint64_t check_math_neon(uint64_t step);
 
 void check_math(void) {
   const uint64_t sample = 4099;
@@ -21,6 +22,8 @@ void check_math(void) {
       check_math_avx2(dense);
     }
   }
+#elif defined(__aarch64__)
+  check(check_math_neon(sample) == hash, "exp and tanh: neon equals scalar");
 #else
   (void)hash;
 #endif

@@ -58,7 +58,7 @@ V16_INLINE void tile_fma(const int n_p, const int n_g, const int b_is_f16, const
 
 #define TILE_CASE(n_p, n_g) \
   case (n_p) * 8 + (n_g): tile_fma(n_p, n_g, b_is_f16, t); break;
-#define TILE_CASES(n_p) TILE_CASE(n_p, 1) TILE_CASE(n_p, 2) TILE_IF_G4(TILE_CASE(n_p, 4))
+#define TILE_CASES(n_p) TILE_CASE(n_p, 1) TILE_IF_G2(TILE_CASE(n_p, 2)) TILE_IF_G4(TILE_CASE(n_p, 4))
 
 V16_INLINE void tile_any(uint32_t n_p, uint32_t n_g, const int b_is_f16, const tile_args *t) {
   switch (n_p * 8 + n_g) {

@@ -8,7 +8,7 @@
  *
  * 1. A column is LANES output rows: a panel, or half of one. Output rows sit in lanes, so a tile's float steps are those of
  *    the oracle, lane by lane.
- * 2. Codes are unpacked once per tile and step, as unsigned bytes; the format's offset enters through the activations' sum as
+ * 2. Codes are unpacked once per tile and step, `offset` above their value; the offset enters through the activations' sum as
  *    the start value of the integer accumulator.
  * 3. The format is a constant argument: every branch on it is decided by the compiler.
  * 4. A tile with fewer rows than its size repeats the last one and does not store it.
@@ -23,7 +23,8 @@
 enum {
   COLUMNS_PER_PANEL = ROWS / LANES,
   MAX_TILE_ROWS = 8,
-  MAX_COLUMNS = 4,
+  MAX_COLUMNS = 8,
+  MAX_SUMS = 8, /* rows times columns that are summed at a time, so that the sums stay in registers */
   PREFETCH_AHEAD = 4096, /* bytes */
   ACTS_BLOCK_BYTES = 512 * 1024,
 };
@@ -65,33 +66,70 @@ ORIBI_INLINE int32_t acts_sum(packed_format f, const uint8_t *acts, uint32_t k, 
   return f.n_scales == 2 ? load_i32(sums + 4 * part) : load_i32(sums) + load_i32(sums + 4);
 }
 
-ORIBI_INLINE void part_step(packed_format f, int part, int n_columns, int n_rows, const position *at, const tile_rows *rows,
-                      vfloat acc[MAX_TILE_ROWS][MAX_COLUMNS]) {
+/* The columns that are summed at a time. */
+typedef struct {
+  int begin, end;
+} columns;
+
+/* sums[row][column] of part `part` of a group: codes' values times activation codes. simd/dot_*.h says how, row by row;
+ * where an instruction takes two rows, the including file defines SUMS_OF_ROW_PAIRS and this function itself. */
+ORIBI_INLINE void sum_part(packed_format f, int part, columns at_once, int n_rows, const position *at, const tile_rows *rows,
+                           vfloat sums[MAX_TILE_ROWS][MAX_COLUMNS]);
+
+/* The start of a row's sums: takes off what the codes' offset adds. */
+ORIBI_INLINE int32_t sum_start(packed_format f, const uint8_t *acts, const position *at, int part) {
+  return dot_offset(f) ? -dot_offset(f) * acts_sum(f, acts, at->k, at->g, part) : 0;
+}
+
+#ifndef SUMS_OF_ROW_PAIRS
+ORIBI_INLINE void sum_part(packed_format f, int part, columns at_once, int n_rows, const position *at, const tile_rows *rows,
+                           vfloat sums[MAX_TILE_ROWS][MAX_COLUMNS]) {
   vdot dot[MAX_TILE_ROWS][MAX_COLUMNS];
   const int n_steps = STEPS / f.n_scales;
   ORIBI_UNROLL for (int r = 0; r < n_rows; r++) {
-    const int32_t start = f.offset ? -f.offset * acts_sum(f, rows->acts[r], at->k, at->g, part) : 0;
-    ORIBI_UNROLL for (int c = 0; c < n_columns; c++) dot[r][c] = dot_start(start);
+    const int32_t start = sum_start(f, rows->acts[r], at, part);
+    ORIBI_UNROLL for (int c = at_once.begin; c < at_once.end; c++) dot[r][c] = dot_start(start);
   }
-  ORIBI_UNROLL for (int t = 0; t < n_steps; t++) {
+  ORIBI_UNROLL for (int t = part * n_steps; t < (part + 1) * n_steps; t++) {
     vcodes codes[MAX_COLUMNS];
-    ORIBI_UNROLL for (int c = 0; c < n_columns; c++) {
-      codes[c] = codes_of_bytes(read_codes(f, at->group[c], part * n_steps + t, at->lane[c]));
+    ORIBI_UNROLL for (int c = at_once.begin; c < at_once.end; c++) {
+      codes[c] = codes_of_bytes(f, read_codes(f, at->group[c], t, at->lane[c]));
     }
     ORIBI_UNROLL for (int r = 0; r < n_rows; r++) {
       const uint8_t *acts = rows->acts[r] + (size_t)at->g * 2 * GROUP;
-      ORIBI_UNROLL for (int c = 0; c < n_columns; c++) dot[r][c] = dot_add(dot[r][c], codes[c], acts, part * n_steps + t);
+      ORIBI_UNROLL for (int c = at_once.begin; c < at_once.end; c++) dot[r][c] = dot_add(dot[r][c], codes[c], acts, t);
     }
   }
-  ORIBI_UNROLL for (int c = 0; c < n_columns; c++) {
+  ORIBI_UNROLL for (int r = 0; r < n_rows; r++) {
+    ORIBI_UNROLL for (int c = at_once.begin; c < at_once.end; c++) sums[r][c] = dot_finish(dot[r][c]);
+  }
+}
+#endif
+
+ORIBI_INLINE void part_step(packed_format f, int part, columns at_once, int n_rows, const position *at, const tile_rows *rows,
+                            vfloat acc[MAX_TILE_ROWS][MAX_COLUMNS]) {
+  vfloat sums[MAX_TILE_ROWS][MAX_COLUMNS];
+  sum_part(f, part, at_once, n_rows, at, rows, sums);
+  ORIBI_UNROLL for (int c = at_once.begin; c < at_once.end; c++) {
     const vscales scales = read_scales(f, at->block[c], at->group[c], part, at->lane[c]);
     ORIBI_UNROLL for (int r = 0; r < n_rows; r++) {
       const vfloat s_a = v_set1_f32(load_f32(acts_scale(rows->acts[r], at->k, at->g)));
-      acc[r][c] = v_fma(dot_finish(dot[r][c]), v_mul(scales.s, s_a), acc[r][c]);
+      acc[r][c] = v_fma(sums[r][c], v_mul(scales.s, s_a), acc[r][c]);
       if (packed_has_min(f)) {
         const vfloat sum = v_f32_of_i32(v_set1(acts_sum(f, rows->acts[r], at->k, at->g, part)));
         acc[r][c] = v_fma(sum, v_mul(scales.m, s_a), acc[r][c]);
       }
+    }
+  }
+}
+
+/* Both parts of a group, as many columns at a time as MAX_SUMS allows. */
+ORIBI_INLINE void group_step(packed_format f, int n_columns, int n_rows, const position *at, const tile_rows *rows,
+                             vfloat acc[MAX_TILE_ROWS][MAX_COLUMNS]) {
+  const int n_at_once = n_columns * n_rows <= MAX_SUMS ? n_columns : MAX_SUMS / n_rows;
+  ORIBI_UNROLL for (int part = 0; part < f.n_scales; part++) {
+    for (int c = 0; c < n_columns; c += n_at_once) {
+      part_step(f, part, (columns){c, c + n_at_once}, n_rows, at, rows, acc);
     }
   }
 }
@@ -123,7 +161,7 @@ ORIBI_INLINE void tile_codes(packed_format f, int n_columns, int n_rows, const u
         const size_t left = panel_bytes - block_at - group_at, skip = (size_t)(n_panels - 1) * panel_bytes;
         prefetch(at.group[c], left, skip, f.n_groups == 1 ? f.packed_bytes : f.group_bytes);
       }
-      ORIBI_UNROLL for (int part = 0; part < f.n_scales; part++) part_step(f, part, n_columns, n_rows, &at, rows, acc);
+      group_step(f, n_columns, n_rows, &at, rows, acc);
     }
   }
   ORIBI_UNROLL for (int r = 0; r < n_rows; r++) {

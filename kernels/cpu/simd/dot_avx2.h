@@ -10,13 +10,16 @@ typedef struct {
   vint even, odd;
 } vcodes;
 
-ORIBI_INLINE vcodes codes_of_bytes(vint bytes) {
+ORIBI_INLINE vcodes codes_of_bytes(packed_format f, vint bytes) {
+  (void)f;
   return (vcodes){_mm256_and_si256(bytes, _mm256_set1_epi16(255)), _mm256_srli_epi16(bytes, 8)};
 }
 
 typedef struct {
   vint sum;
 } vdot;
+
+ORIBI_INLINE int dot_offset(packed_format f) { return f.offset; }
 
 ORIBI_INLINE vdot dot_start(int32_t start) { return (vdot){v_set1(start)}; }
 

@@ -7,11 +7,16 @@
 
 typedef vint vcodes;
 
-ORIBI_INLINE vcodes codes_of_bytes(vint bytes) { return bytes; }
+ORIBI_INLINE vcodes codes_of_bytes(packed_format f, vint bytes) {
+  (void)f;
+  return bytes;
+}
 
 typedef struct {
   vint high, low;
 } vdot;
+
+ORIBI_INLINE int dot_offset(packed_format f) { return f.offset; }
 
 ORIBI_INLINE vdot dot_start(int32_t start) { return (vdot){_mm256_setzero_si256(), v_set1(start)}; }
 

@@ -62,11 +62,16 @@ ORIBI_INLINE vfloat v_load_e8m0_half(const uint8_t *p) {
 
 typedef vint vcodes;
 
-ORIBI_INLINE vcodes codes_of_bytes(vint bytes) { return bytes; }
+ORIBI_INLINE vcodes codes_of_bytes(packed_format f, vint bytes) {
+  (void)f;
+  return bytes;
+}
 
 typedef struct {
   vint high, low;
 } vdot;
+
+ORIBI_INLINE int dot_offset(packed_format f) { return f.offset; }
 
 ORIBI_INLINE vdot dot_start(int32_t start) { return (vdot){_mm512_setzero_si512(), v_set1(start)}; }
 

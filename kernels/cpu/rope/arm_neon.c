@@ -1,0 +1,2 @@
+#include "../simd/v16_neon.h"
+#include "body.h"

@@ -1,0 +1,2 @@
+#include "../../kernels/cpu/simd/v16_neon.h"
+#include "math_body.h"
