@@ -261,6 +261,21 @@ fn run_gives_the_reference_continuation_as_json() {
     }
 }
 
+/// Weights in the file, packed as they are needed: slower, the same text.
+#[test]
+fn run_without_packing_gives_the_same_text() {
+    common::model(SMOLLM2);
+    let text = |options: &[&'static str]| {
+        let done = run(&[&greedy(&["-n", "4", "-p", "The sea is"])[..], options].concat(), "");
+        assert_eq!(done.status, 0, "{options:?}: {}", done.stderr);
+        done.stdout
+    };
+    let expected = text(&[]);
+    assert!(!expected.is_empty());
+    assert_eq!(text(&["--no-pack"]), expected);
+    assert_eq!(text(&["--no-huge-pages"]), expected);
+}
+
 #[test]
 fn run_prints_the_continuation_and_nothing_else() {
     common::model(SMOLLM2);

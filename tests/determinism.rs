@@ -17,7 +17,7 @@ const LONG: usize = 270;
 const SHORT: usize = 70;
 
 fn load(n_threads: usize, isa: Option<Isa>) -> Arc<Model> {
-    let cpu = CpuOptions { n_threads: Some(n_threads), isa };
+    let cpu = CpuOptions { n_threads: Some(n_threads), isa, ..Default::default() };
     Model::open(common::model("SmolLM2-135M-Instruct.Q4_1.gguf"), ModelOptions { cpu, ..Default::default() }).unwrap()
 }
 

@@ -7,6 +7,7 @@ mod tiny;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use oribi::backend::Storage;
 use oribi::backend::cpu::CpuOptions;
 use oribi::dtype::DType;
 use oribi::gguf::{Gguf, GgufBuilder};
@@ -16,7 +17,7 @@ use oribi::{Error, ErrorKind};
 use tiny::{Shape, Tiny, tiny, write};
 
 fn options() -> ModelOptions<'static> {
-    ModelOptions { cpu: CpuOptions { n_threads: Some(2), isa: None }, ..Default::default() }
+    ModelOptions { cpu: CpuOptions { n_threads: Some(2), ..Default::default() }, ..Default::default() }
 }
 
 fn shape() -> Shape {
@@ -32,7 +33,7 @@ fn error_of(change: impl FnOnce(&mut Tiny)) -> Error {
     let mut parts = tiny(shape());
     change(&mut parts);
     let gguf = Gguf::from_bytes(write(parts)).unwrap();
-    let _ = predict_memory(&gguf, &SessionOptions::default(), 2);
+    let _ = predict_memory(&gguf, Storage::Packed, &SessionOptions::default(), 2);
     Model::load(gguf, options()).err().expect("the load must fail")
 }
 
@@ -204,7 +205,7 @@ fn rope_factors_that_divide_by_zero() {
 #[test]
 fn a_budget_is_refused_before_anything_is_packed() {
     let gguf = || Gguf::from_bytes(write(tiny(shape()))).unwrap();
-    let needed = predict_memory(&gguf(), &SessionOptions::default(), 2).unwrap().weights;
+    let needed = predict_memory(&gguf(), Storage::Packed, &SessionOptions::default(), 2).unwrap().weights;
     let calls = AtomicUsize::new(0);
     let progress = |_: u64, _: u64| {
         calls.fetch_add(1, Ordering::Relaxed);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use oribi::ErrorKind;
+use oribi::backend::Storage;
 use oribi::backend::cpu::CpuOptions;
 use oribi::backend::cpu::kernels::Isa;
 use oribi::dtype::DType;
@@ -37,9 +38,13 @@ const FORMATS: &[DType] = &[
     DType::MXFP4,
 ];
 
+fn options(n_threads: usize, isa: Option<Isa>) -> ModelOptions<'static> {
+    let cpu = CpuOptions { n_threads: Some(n_threads), isa, ..Default::default() };
+    ModelOptions { cpu, ..Default::default() }
+}
+
 fn load(shape: Shape, n_threads: usize, isa: Option<Isa>) -> Arc<Model> {
-    let cpu = CpuOptions { n_threads: Some(n_threads), isa };
-    Model::load(Gguf::from_bytes(write(tiny(shape))).unwrap(), ModelOptions { cpu, ..Default::default() }).unwrap()
+    Model::load(Gguf::from_bytes(write(tiny(shape))).unwrap(), options(n_threads, isa)).unwrap()
 }
 
 fn session(model: &Arc<Model>, options: SessionOptions) -> Session {
@@ -77,6 +82,24 @@ fn every_format_and_architecture_gives_the_same_bits_on_every_instruction_set() 
                 assert!(logits_of(&model, &ids, 512) == expected, "{arch} {dtype} {isa}");
                 assert!(logits_of(&model, &ids, 3) == expected, "{arch} {dtype} {isa}, chunks of 3");
             }
+        }
+    }
+}
+
+/// Weights that stay in the file are packed panel by panel, to the same bytes.
+#[test]
+fn weights_left_in_the_file_give_the_same_bits() {
+    let ids = prompt(70);
+    for (arch, formats) in [("llama", FORMATS), ("gemma3", &[DType::Q4_K])] {
+        for &dtype in formats {
+            let shape = Shape { n_blocks: 2, ..Shape::new(arch, dtype) };
+            let expected = logits_of(&load(shape, 2, None), &ids, 512);
+            let options = ModelOptions { storage: Storage::InFile, ..options(2, None) };
+            let gguf = Gguf::from_bytes(write(tiny(shape))).unwrap();
+            let sizes = [Storage::Packed, Storage::InFile]
+                .map(|storage| predict_memory(&gguf, storage, &SessionOptions::default(), 2).unwrap().weights);
+            assert!(sizes[1] < sizes[0], "{dtype}: {sizes:?}");
+            assert!(logits_of(&Model::load(gguf, options).unwrap(), &ids, 33) == expected, "{arch} {dtype}");
         }
     }
 }
@@ -182,7 +205,7 @@ fn a_cancelled_batch_leaves_no_trace() {
 fn pages_are_used_again() {
     let model = load(Shape { n_blocks: 1, ..Shape::new("llama", DType::Q4_0) }, 1, None);
     let mut s = session(&model, SessionOptions { n_sequences: 3, ..Default::default() });
-    let predicted = predict_memory(model.gguf(), s.options(), 1).unwrap().kv_cache;
+    let predicted = predict_memory(model.gguf(), Storage::Packed, s.options(), 1).unwrap().kv_cache;
     for round in 0..50 {
         let a = s.new_sequence().unwrap();
         s.decode(&Batch::prompt(a, &prompt(65 + round % 30))).unwrap();

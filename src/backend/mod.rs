@@ -9,6 +9,7 @@ pub mod cpu;
 
 use crate::dtype::DType;
 use crate::error::Result;
+use crate::gguf::TensorBytes;
 
 /// The gate of a feed-forward layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,9 +130,22 @@ pub enum RowsUse {
     PortableInput,
 }
 
+/// Where weights are while a model runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Storage {
+    /// In memory, in the layout of the kernels.
+    #[default]
+    Packed,
+    /// In the file, brought into that layout panel by panel whenever a product needs them. Loading takes no time and the file
+    /// may be larger than memory; computing is slower.
+    InFile,
+}
+
 /// A machine that models run on.
 pub trait Backend: Send + Sync + Sized + 'static {
-    /// Weights `(n_rows, k)` in the machine's layout.
+    /// Room for the matrices of a model.
+    type Store: Send + Sync;
+    /// Weights `(n_rows, k)` as products read them.
     type Matrix: Send + Sync;
     /// Float32 parameters `[n]`.
     type Vector: Send + Sync;
@@ -144,10 +158,18 @@ pub trait Backend: Send + Sync + Sized + 'static {
     /// The operations of a pass.
     type Ops<'a>: Ops<Self>;
 
-    /// Pack a matrix from its file form, `data` holding `n_rows` rows of `k` elements. `stop` is asked now and then.
-    fn matrix(&self, shape: MatrixShape, data: &[u8], stop: &(dyn Fn() -> bool + Sync)) -> Result<Self::Matrix>;
-    /// Bytes that [`matrix`](Self::matrix) will take.
-    fn matrix_bytes(shape: MatrixShape) -> Result<u64>;
+    /// Room for the matrices of a model, all of which have these shapes.
+    fn store(&self, storage: Storage, shapes: &[MatrixShape<'_>]) -> Result<Self::Store>;
+    /// A matrix in a store, from its file form: `data` holds `n_rows` rows of `k` elements. `stop` is asked now and then.
+    fn matrix(
+        &self,
+        store: &Self::Store,
+        shape: MatrixShape<'_>,
+        data: TensorBytes,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Self::Matrix>;
+    /// Bytes that the [`store`](Self::store) of such matrices takes with so many workers.
+    fn store_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> Result<u64>;
     /// Float32 parameters.
     fn vector(&self, values: &[f32]) -> Result<Self::Vector>;
     /// Scratch rows.

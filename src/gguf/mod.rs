@@ -39,7 +39,7 @@ use crate::mapped_file::MappedFile;
 use header::Header;
 use source::Source;
 use std::fs::File;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -164,6 +164,12 @@ impl Gguf {
         Ok(&source[range])
     }
 
+    /// The same bytes as a value of its own, which keeps the file open.
+    pub fn tensor_bytes(&self, tensor: &TensorInfo) -> Result<TensorBytes> {
+        let (source, range) = self.locate(tensor)?;
+        Ok(TensorBytes { source: source.clone(), range })
+    }
+
     /// Tells the operating system that a tensor's pages are not needed for now; they are read again when touched.
     pub fn release(&self, tensor: &TensorInfo) {
         if let Ok((source, range)) = self.locate(tensor) {
@@ -189,6 +195,29 @@ impl Gguf {
             Some(place) => Ok(place),
             None => bail!(InvalidArgument, "tensor {} is not of this file", reader::Quoted(&tensor.name)),
         }
+    }
+}
+
+/// The bytes of a tensor; see [`Gguf::tensor_bytes`]. Dereferences to them.
+#[derive(Clone, Debug)]
+pub struct TensorBytes {
+    source: Source,
+    range: Range<usize>,
+}
+
+impl TensorBytes {
+    /// See [`Gguf::release`].
+    pub fn release(&self) {
+        self.source.release(self.range.clone());
+    }
+}
+
+impl Deref for TensorBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // `locate` checked the range; a source keeps its length.
+        self.source.get(self.range.clone()).unwrap_or_default()
     }
 }
 

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::backend::Backend;
-use crate::backend::cpu::{Cpu, CpuOptions};
+use crate::backend::cpu::{Cpu, CpuOptions, cores};
+use crate::backend::{Backend, Storage};
 use crate::error::{Error, ErrorKind, Result, bail};
 use crate::gguf::Gguf;
 use crate::tokenizer::Tokenizer;
@@ -18,13 +18,15 @@ use crate::tokenizer::Tokenizer;
 pub(crate) use self::hparams::limit;
 pub use self::hparams::{HyperParams, Rope};
 pub use self::weights::Progress;
-pub(crate) use self::weights::{Weights, packed_bytes};
+pub(crate) use self::weights::{Weights, stored_bytes};
 
 /// How to load a model.
 #[derive(Clone, Copy, Default)]
 pub struct ModelOptions<'a> {
     /// How to use the CPU.
     pub cpu: CpuOptions,
+    /// Where the weights are while the model runs.
+    pub storage: Storage,
     /// Called with the bytes of tensors that are ready and those of all; `false` cancels the load.
     pub progress: Option<Progress<'a>>,
     /// Refuse up front to load weights that would take more bytes than this.
@@ -39,6 +41,7 @@ pub struct Model {
     tokenizer: Tokenizer,
     weights: Weights<Cpu>,
     is_native: bool,
+    storage: Storage,
     cpu: Arc<Cpu>,
     load_time: Duration,
 }
@@ -61,8 +64,9 @@ impl Model {
     pub fn load(gguf: Gguf, options: ModelOptions<'_>) -> Result<Arc<Model>> {
         let start = Instant::now();
         let hparams = HyperParams::from_gguf(&gguf)?;
+        let n_threads = options.cpu.n_threads.unwrap_or_else(cores::default_threads);
         if let Some(budget) = options.max_bytes {
-            let needed = weights::packed_bytes::<Cpu>(&gguf)?;
+            let needed = stored_bytes::<Cpu>(&gguf, options.storage, n_threads)?;
             if needed > budget {
                 bail!(OutOfMemory, "the weights take {needed} bytes, the budget is {budget}");
             }
@@ -72,7 +76,7 @@ impl Model {
         let progress = options.progress.unwrap_or(&go_on);
         let (tokenizer, weights) = std::thread::scope(|scope| {
             let tokenizer = scope.spawn(|| Tokenizer::from_gguf(&gguf));
-            let weights = weights::bind(&*cpu, &gguf, &hparams, progress);
+            let weights = weights::bind(&*cpu, &gguf, &hparams, options.storage, progress);
             (tokenizer.join(), weights)
         });
         let tokenizer = tokenizer
@@ -87,7 +91,16 @@ impl Model {
         }
         let weights = weights?;
         let is_native = weights.blocks.iter().flat_map(|block| block.matrices()).all(|matrix| cpu.is_native(matrix));
-        Ok(Arc::new(Model { weights, is_native, tokenizer, hparams, cpu, load_time: start.elapsed(), gguf }))
+        Ok(Arc::new(Model {
+            weights,
+            is_native,
+            storage: options.storage,
+            tokenizer,
+            hparams,
+            cpu,
+            load_time: start.elapsed(),
+            gguf,
+        }))
     }
 
     /// The file: metadata and tensors.
@@ -125,6 +138,11 @@ impl Model {
     /// Whether prompts can be computed in native arithmetic: the CPU has a matrix unit, with kernels for every matrix of a block.
     pub fn is_native(&self) -> bool {
         self.is_native
+    }
+
+    /// Where the weights are.
+    pub fn storage(&self) -> Storage {
+        self.storage
     }
 
     pub(crate) fn weights(&self) -> &Weights<Cpu> {

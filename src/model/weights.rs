@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::arch::{Activation, NormPlacement, RopePairing};
 use super::hparams::{HyperParams, Rope};
-use crate::backend::{Backend, Gate, Heads, MatrixShape, Rotation};
+use crate::backend::{Backend, Gate, Heads, MatrixShape, Rotation, Storage};
 use crate::error::{Error, ErrorKind, Result, bail};
 use crate::gguf::{Gguf, TensorInfo};
 use crate::quant;
@@ -94,10 +94,12 @@ pub(crate) fn bind<B: Backend>(
     backend: &B,
     gguf: &Gguf,
     hparams: &HyperParams,
+    storage: Storage,
     progress: Progress<'_>,
 ) -> Result<Weights<B>> {
     let total = gguf.tensors().iter().map(TensorInfo::n_bytes).sum();
-    let mut binder = Binder { backend, gguf, progress, bound: BTreeSet::new(), done: 0, total };
+    let store = backend.store(storage, &matrix_shapes(gguf))?;
+    let mut binder = Binder { backend, gguf, store, storage, progress, bound: BTreeSet::new(), done: 0, total };
     let h = hparams;
     let token_embd = binder.matrix("token_embd.weight", h.n_vocab, h.dim)?;
     let blocks = (0..h.n_blocks).map(|i| binder.block(i, h)).collect::<Result<_>>()?;
@@ -121,20 +123,31 @@ pub(crate) fn bind<B: Backend>(
     })
 }
 
-/// Bytes that the weights of a file will take, from its header.
-pub(crate) fn packed_bytes<B: Backend>(gguf: &Gguf) -> Result<u64> {
-    let bytes_of = |t: &TensorInfo| match t.shape[..] {
-        [k, n_rows] => {
-            B::matrix_bytes(MatrixShape { name: &t.name, dtype: t.dtype, n_rows: n_rows as usize, k: k as usize })
-        }
-        _ => Ok(t.n_elems().saturating_mul(size_of::<f32>() as u64)),
+/// Bytes that the weights of a file will take with so many workers, from its header.
+pub(crate) fn stored_bytes<B: Backend>(gguf: &Gguf, storage: Storage, n_workers: usize) -> Result<u64> {
+    let is_vector = |t: &&TensorInfo| t.shape.len() != 2;
+    let vector_bytes = |t: &TensorInfo| t.n_elems().saturating_mul(size_of::<f32>() as u64);
+    let vectors = gguf.tensors().iter().filter(is_vector).map(vector_bytes).fold(0u64, u64::saturating_add);
+    Ok(B::store_bytes(storage, &matrix_shapes(gguf), n_workers)?.saturating_add(vectors))
+}
+
+/// The matrices of a file: its tensors of two dimensions.
+fn matrix_shapes(gguf: &Gguf) -> Vec<MatrixShape<'_>> {
+    let shape_of = |t: &'_ TensorInfo| match t.shape[..] {
+        [k, n_rows] => Some((t.dtype, n_rows as usize, k as usize)),
+        _ => None,
     };
-    gguf.tensors().iter().try_fold(0u64, |sum, t| Ok(sum.saturating_add(bytes_of(t)?)))
+    let tensors = gguf.tensors().iter();
+    tensors
+        .filter_map(|t| shape_of(t).map(|(dtype, n_rows, k)| MatrixShape { name: &t.name, dtype, n_rows, k }))
+        .collect()
 }
 
 struct Binder<'a, B: Backend> {
     backend: &'a B,
     gguf: &'a Gguf,
+    store: B::Store,
+    storage: Storage,
     progress: Progress<'a>,
     bound: BTreeSet<&'a str>,
     done: u64,
@@ -191,7 +204,7 @@ impl<'a, B: Backend> Binder<'a, B> {
         let shape = MatrixShape { name, dtype: tensor.dtype, n_rows, k };
         let (done, total, progress) = (self.done, self.total, self.progress);
         let stop = move || !progress(done, total);
-        let matrix = self.backend.matrix(shape, self.gguf.tensor_data(tensor)?, &stop)?;
+        let matrix = self.backend.matrix(&self.store, shape, self.gguf.tensor_bytes(tensor)?, &stop)?;
         self.finish(tensor)?;
         Ok(matrix)
     }
@@ -218,9 +231,11 @@ impl<'a, B: Backend> Binder<'a, B> {
         Ok(values)
     }
 
-    /// A tensor is bound: its pages of the file are not needed any more.
+    /// A tensor is bound: its pages of the file are not needed any more, unless the weights stay there.
     fn finish(&mut self, tensor: &TensorInfo) -> Result<()> {
-        self.gguf.release(tensor);
+        if self.storage == Storage::Packed {
+            self.gguf.release(tensor);
+        }
         self.done += tensor.n_bytes();
         if !(self.progress)(self.done, self.total) {
             bail!(Cancelled, "loading was cancelled at tensor {}", tensor.name);

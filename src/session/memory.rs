@@ -5,16 +5,16 @@ use serde::Serialize;
 use super::cache::PAGE_LEN;
 use super::scratch::Scratch;
 use super::{SessionOptions, check_options};
-use crate::backend::Backend;
 use crate::backend::cpu::Cpu;
+use crate::backend::{Backend, Storage};
 use crate::error::Result;
 use crate::gguf::Gguf;
-use crate::model::{HyperParams, packed_bytes};
+use crate::model::{HyperParams, stored_bytes};
 
 /// Bytes that a model and one session of it take beside the program itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct MemoryPrediction {
-    /// Weights in the layout of the kernels.
+    /// Weights in the layout of the kernels: all of them, or what is at work of those that stay in the file.
     pub weights: u64,
     /// Keys and values, when every sequence has filled its context. They grow page by page.
     pub kv_cache: u64,
@@ -29,11 +29,16 @@ pub struct MemoryPrediction {
 /// # Errors
 /// Those of [`HyperParams::from_gguf`]; `Unsupported` for a tensor type that cannot be computed; `InvalidArgument` for
 /// options out of range.
-pub fn predict_memory(gguf: &Gguf, options: &SessionOptions, n_threads: usize) -> Result<MemoryPrediction> {
+pub fn predict_memory(
+    gguf: &Gguf,
+    storage: Storage,
+    options: &SessionOptions,
+    n_threads: usize,
+) -> Result<MemoryPrediction> {
     let hparams = HyperParams::from_gguf(gguf)?;
     let options = check_options(options, &hparams)?;
     let n_pages = (options.n_sequences * options.n_ctx.div_ceil(PAGE_LEN)) as u64;
-    let weights = packed_bytes::<Cpu>(gguf)?;
+    let weights = stored_bytes::<Cpu>(gguf, storage, n_threads)?;
     let kv_cache = n_pages.saturating_mul(Cpu::page_bytes(hparams.n_blocks, hparams.heads()));
     let scratch = Scratch::<Cpu>::bytes(&hparams, &options, n_threads);
     Ok(MemoryPrediction { weights, kv_cache, scratch, total: weights.saturating_add(kv_cache).saturating_add(scratch) })

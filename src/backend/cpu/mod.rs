@@ -25,15 +25,16 @@ use self::bindings as c;
 use self::kernels::{Acts, Isa, Kernel, KernelSet};
 use self::memory::AlignedBytes;
 use self::team::Team;
-use super::{Arithmetic, Backend, Heads, MatrixShape, RowsUse};
+use super::{Arithmetic, Backend, Heads, MatrixShape, RowsUse, Storage};
 use crate::dtype::DType;
 use crate::error::Result;
+use crate::gguf::TensorBytes;
 
 pub use self::attend::AttentionScratch;
 pub use self::ops::CpuOps;
 pub use self::pages::{PAGE_LEN, Pages};
 pub use self::rows::Rows;
-pub use self::tensor::Matrix;
+pub use self::tensor::{Matrix, Store};
 
 /// How to use the CPU. The default is the best instruction set on all physical cores that the process may use.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,6 +43,8 @@ pub struct CpuOptions {
     pub n_threads: Option<usize>,
     /// Instruction set; `None` for the environment variable `ORIBI_ISA`, else the best of this CPU.
     pub isa: Option<Isa>,
+    /// Ask the system for huge pages for packed weights; `None` for yes. A hint, known on Linux alone.
+    pub huge_pages: Option<bool>,
 }
 
 /// The CPU as a backend: a thread team and the kernels for one instruction set.
@@ -49,6 +52,7 @@ pub struct Cpu {
     team: Team,
     kernels: KernelSet,
     bound: Bound,
+    huge_pages: bool,
 }
 
 /// The kernels of the operations without a weight format, looked up once.
@@ -99,7 +103,8 @@ impl Cpu {
     pub fn new(options: CpuOptions) -> Result<Arc<Cpu>> {
         let kernels = KernelSet::new(Isa::choose(options.isa)?)?;
         let team = Team::new(options.n_threads.unwrap_or_else(cores::default_threads))?;
-        Ok(Arc::new(Cpu { team, bound: Bound::new(&kernels)?, kernels }))
+        let huge_pages = options.huge_pages.unwrap_or(true);
+        Ok(Arc::new(Cpu { team, bound: Bound::new(&kernels)?, kernels, huge_pages }))
     }
 
     /// The thread team.
@@ -141,6 +146,7 @@ impl Vector {
 }
 
 impl Backend for Cpu {
+    type Store = Store;
     type Matrix = Matrix;
     type Vector = Vector;
     type Rows = Rows;
@@ -148,12 +154,22 @@ impl Backend for Cpu {
     type AttentionScratch = AttentionScratch;
     type Ops<'a> = CpuOps<'a>;
 
-    fn matrix(&self, shape: MatrixShape<'_>, data: &[u8], stop: &(dyn Fn() -> bool + Sync)) -> Result<Matrix> {
-        Matrix::pack(self, shape, data, stop)
+    fn store(&self, storage: Storage, shapes: &[MatrixShape<'_>]) -> Result<Store> {
+        Store::new(self, storage, shapes)
     }
 
-    fn matrix_bytes(shape: MatrixShape<'_>) -> Result<u64> {
-        Matrix::bytes(shape)
+    fn matrix(
+        &self,
+        store: &Store,
+        shape: MatrixShape<'_>,
+        data: TensorBytes,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Matrix> {
+        Matrix::new(self, store, shape, data, stop)
+    }
+
+    fn store_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> Result<u64> {
+        Store::bytes(storage, shapes, n_workers)
     }
 
     fn vector(&self, values: &[f32]) -> Result<Vector> {

@@ -93,19 +93,21 @@ impl CpuOps<'_> {
                 .map(|(acts, stride)| (acts.cast_const(), stride))
                 .expect("a product input has activations"),
         };
-        let args = c::oribi_matmul_args {
-            panels: weights.panel(panels.start),
-            n_panels: panels.len() as u32,
-            k: weights.k() as u32,
-            acts,
-            acts_stride,
-            n_rows: n as u32,
-            y: out.at(0, column + panels.start * PANEL_ROWS),
-            y_stride: out.stride(),
-        };
-        // SAFETY: the panels lie within the matrix; the input has `n` rows of k activations in this kernel's layout (checked when
-        // the matrix was packed); the output columns of these panels are this part's alone.
-        unsafe { kernel.run(&args) }
+        weights.for_each_run(panels, self.worker.id(), |first, n_panels, panels| {
+            let args = c::oribi_matmul_args {
+                panels,
+                n_panels: n_panels as u32,
+                k: weights.k() as u32,
+                acts,
+                acts_stride,
+                n_rows: n as u32,
+                y: out.at(0, column + first * PANEL_ROWS),
+                y_stride: out.stride(),
+            };
+            // SAFETY: the panels are those of the matrix; the input has `n` rows of k activations in this kernel's layout (checked
+            // when the matrix was bound); the output columns of these panels are this part's alone.
+            unsafe { kernel.run(&args) }
+        });
     }
 
     fn map(&self, kernel: Kernel, x: *const f32, other: *const f32, n: usize, factor: f32, y: *mut f32) {
@@ -268,7 +270,7 @@ impl Ops<Cpu> for CpuOps<'_> {
             for i in part.share(tokens.len(), 1) {
                 let row = x.at(i, 0);
                 // SAFETY: the row has room for `k` values and is this part's alone.
-                unsafe { table.unpack_row(tokens[i] as usize, row) }
+                unsafe { table.unpack_row(tokens[i] as usize, self.worker.id(), row) }
                 if scale != 1.0 {
                     self.map(self.cpu.bound.scale, row, std::ptr::null(), x.n(), scale, row);
                 }

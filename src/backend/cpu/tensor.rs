@@ -1,14 +1,17 @@
-//! Packed weights and float32 parameters.
+//! Weights: packed in memory, or in the file and packed panel by panel as products need them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::Cpu;
 use super::bindings as c;
 use super::kernels::{self, Acts, Kernel};
-use super::memory::AlignedBytes;
+use super::memory::{ALIGN, AlignedBytes};
 use super::team::Part;
-use crate::backend::MatrixShape;
+use crate::backend::{MatrixShape, Storage};
 use crate::error::{Result, bail};
+use crate::gguf::TensorBytes;
 
 /// Output rows of a panel.
 pub(super) const PANEL_ROWS: usize = c::ORIBI_PANEL_ROWS as usize;
@@ -17,10 +20,96 @@ const PANELS_PER_LOOK: usize = 16;
 /// Parts of the packing per worker.
 const PARTS: usize = 8;
 
+/// Room for the matrices of a model: one run of memory, handed out from its start.
+pub struct Store {
+    room: Room,
+}
+
+enum Room {
+    Packed { arena: Arc<AlignedBytes>, n_used: AtomicUsize },
+    InFile { scratch: Arc<Vec<AlignedBytes>> },
+}
+
+impl Store {
+    pub(super) fn new(cpu: &Cpu, storage: Storage, shapes: &[MatrixShape<'_>]) -> Result<Store> {
+        let n_bytes = Store::part_bytes(storage, shapes)?;
+        let what = "the weights";
+        let room = match storage {
+            Storage::Packed => {
+                let arena = AlignedBytes::zeroed(n_bytes, what)?;
+                if cpu.huge_pages {
+                    arena.use_huge_pages();
+                }
+                Room::Packed { arena: Arc::new(arena), n_used: AtomicUsize::new(0) }
+            }
+            Storage::InFile => {
+                let each = (0..cpu.team().n_threads()).map(|_| AlignedBytes::zeroed(n_bytes, what));
+                Room::InFile { scratch: Arc::new(each.collect::<Result<_>>()?) }
+            }
+        };
+        Ok(Store { room })
+    }
+
+    /// Bytes of all packed matrices, or of one worker's panel.
+    fn part_bytes(storage: Storage, shapes: &[MatrixShape<'_>]) -> Result<usize> {
+        let mut n_bytes = 0usize;
+        for &shape in shapes {
+            n_bytes = match storage {
+                Storage::Packed => match n_bytes.checked_add(total_bytes(shape, panel_bytes(shape)?)?) {
+                    Some(n_bytes) => n_bytes.next_multiple_of(ALIGN),
+                    None => bail!(OutOfMemory, "the weights are larger than the address space"),
+                },
+                Storage::InFile => n_bytes.max(panel_bytes(shape)?),
+            };
+        }
+        Ok(n_bytes)
+    }
+
+    /// Bytes of a store.
+    pub(super) fn bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> Result<u64> {
+        let n_parts = if storage == Storage::InFile { n_workers } else { 1 };
+        Ok((Store::part_bytes(storage, shapes)? as u64).saturating_mul(n_parts as u64))
+    }
+}
+
+/// A piece of an arena.
+struct Piece {
+    arena: Arc<AlignedBytes>,
+    offset: usize,
+}
+
+impl Piece {
+    /// The next `len` bytes of an arena; `None` where it is used up.
+    fn take(arena: &Arc<AlignedBytes>, n_used: &AtomicUsize, len: usize) -> Option<Piece> {
+        let end_of = |offset: usize| {
+            let end = offset.checked_add(len)?;
+            (end <= arena.len()).then(|| end.next_multiple_of(ALIGN))
+        };
+        let offset = n_used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, end_of).ok()?;
+        Some(Piece { arena: Arc::clone(arena), offset })
+    }
+
+    fn as_ptr(&self) -> *mut u8 {
+        self.arena.as_ptr().wrapping_add(self.offset)
+    }
+}
+
+/// Where a matrix is.
+enum Panels {
+    Packed(Piece),
+    InFile {
+        data: TensorBytes,
+        /// Per worker, room for one panel.
+        scratch: Arc<Vec<AlignedBytes>>,
+    },
+}
+
 /// Weights `(n_rows, k)` as panels of 16 rows, each contiguous along k.
 pub struct Matrix {
-    panels: AlignedBytes,
+    panels: Panels,
+    pack: Kernel,
     panel_bytes: usize,
+    row_bytes: usize,
     n_rows: usize,
     k: usize,
     matmul: Kernel,
@@ -29,11 +118,12 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// Pack a matrix on all workers.
-    pub(super) fn pack(
+    /// Bind a matrix to its kernels and, unless it stays in the file, pack it on all workers.
+    pub(super) fn new(
         cpu: &Cpu,
+        store: &Store,
         shape: MatrixShape<'_>,
-        data: &[u8],
+        data: TensorBytes,
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<Matrix> {
         let MatrixShape { name, dtype, n_rows, k } = shape;
@@ -42,45 +132,70 @@ impl Matrix {
             bail!(InvalidModel, "tensor {name} holds {} bytes; {n_rows} rows of {k} {dtype} are expected", data.len());
         }
         let bound = |op| cpu.kernels().weight(op, dtype).map_err(|e| e.within(format_args!("tensor {name}")));
-        let pack = bound(c::ORIBI_OP_PACK)?;
         let panel_bytes = panel_bytes(shape)?;
-        let n_panels = n_rows.div_ceil(PANEL_ROWS);
-        let panels = AlignedBytes::zeroed(total_bytes(shape, panel_bytes)?, name)?;
+        let matmul = bound(c::ORIBI_OP_MATMUL)?;
+        if !matches!(matmul.acts(), Acts::F32) && matmul.acts() != cpu.acts() {
+            bail!(Internal, "kernel {} wants another activation layout than its instruction set", matmul.name());
+        }
+        let to_pack = data.clone();
+        let panels = match &store.room {
+            Room::InFile { scratch } => Panels::InFile { data, scratch: Arc::clone(scratch) },
+            Room::Packed { arena, n_used } => match Piece::take(arena, n_used, total_bytes(shape, panel_bytes)?) {
+                Some(piece) => Panels::Packed(piece),
+                None => bail!(Internal, "tensor {name} was not counted in the room for the weights"),
+            },
+        };
+        let matrix = Matrix {
+            panels,
+            pack: bound(c::ORIBI_OP_PACK)?,
+            panel_bytes,
+            row_bytes,
+            n_rows,
+            k,
+            matmul,
+            native_matmul: cpu.bound.native_quantize.and_then(|_| cpu.kernels().native(c::ORIBI_OP_MATMUL, dtype)),
+            unpack_row: bound(c::ORIBI_OP_UNPACK_ROW)?,
+        };
+        if let Panels::Packed(piece) = &matrix.panels
+            && !matrix.pack_all(cpu, &to_pack, piece, stop)?
+        {
+            bail!(Cancelled, "packing of tensor {name} was cancelled");
+        }
+        Ok(matrix)
+    }
+
+    /// Pack all panels on all workers; `false` when told to stop.
+    fn pack_all(&self, cpu: &Cpu, data: &[u8], to: &Piece, stop: &(dyn Fn() -> bool + Sync)) -> Result<bool> {
         let stopped = AtomicBool::new(false);
         let pack_part = |part: Part| {
-            for (i, panel) in part.share(n_panels, 1).enumerate() {
+            for (i, panel) in part.share(self.n_panels(), 1).enumerate() {
                 if i % PANELS_PER_LOOK == 0 && (stopped.load(Ordering::Relaxed) || stop()) {
                     stopped.store(true, Ordering::Relaxed);
                     return;
                 }
-                let first_row = panel * PANEL_ROWS;
-                let args = c::oribi_pack_args {
-                    src: data[first_row * row_bytes..].as_ptr(),
-                    src_stride: row_bytes,
-                    n_rows: (n_rows - first_row).min(PANEL_ROWS) as u32,
-                    k: k as u32,
-                    // SAFETY: panel < n_panels, and n_panels * panel_bytes bytes were allocated.
-                    dst: unsafe { panels.as_ptr().add(panel * panel_bytes) },
-                };
-                // SAFETY: the source rows lie within `data`, whose length was checked; the panel is this part's alone.
-                unsafe { pack.run(&args) }
+                // SAFETY: the piece was taken with room for all panels; this one is this part's alone.
+                unsafe { self.pack_panel(data, panel, to.as_ptr().add(panel * self.panel_bytes)) }
             }
         };
         cpu.team().run(|w| w.parallel(PARTS, pack_part))?;
-        if stopped.into_inner() {
-            bail!(Cancelled, "packing of tensor {name} was cancelled");
-        }
-        let (matmul, unpack_row) = (bound(c::ORIBI_OP_MATMUL)?, bound(c::ORIBI_OP_UNPACK_ROW)?);
-        if !matches!(matmul.acts(), Acts::F32) && matmul.acts() != cpu.acts() {
-            bail!(Internal, "kernel {} wants another activation layout than its instruction set", matmul.name());
-        }
-        let native_matmul = cpu.bound.native_quantize.and_then(|_| cpu.kernels().native(c::ORIBI_OP_MATMUL, dtype));
-        Ok(Matrix { panels, panel_bytes, n_rows, k, matmul, native_matmul, unpack_row })
+        Ok(!stopped.into_inner())
     }
 
-    /// Bytes of the panels that a matrix is packed into.
-    pub(super) fn bytes(shape: MatrixShape<'_>) -> Result<u64> {
-        Ok(total_bytes(shape, panel_bytes(shape)?)? as u64)
+    /// Pack one panel from the rows of `data`.
+    ///
+    /// # Safety
+    /// `dst` has room for a panel and nobody else uses it.
+    unsafe fn pack_panel(&self, data: &[u8], panel: usize, dst: *mut u8) {
+        let first_row = panel * PANEL_ROWS;
+        let args = c::oribi_pack_args {
+            src: data[first_row * self.row_bytes..].as_ptr(),
+            src_stride: self.row_bytes,
+            n_rows: (self.n_rows - first_row).min(PANEL_ROWS) as u32,
+            k: self.k as u32,
+            dst,
+        };
+        // SAFETY: the source rows lie within `data`, whose length was checked; `dst` by the caller's promise.
+        unsafe { self.pack.run(&args) }
     }
 
     /// Inputs.
@@ -90,7 +205,7 @@ impl Matrix {
 
     /// Bytes of the panels.
     pub(super) fn n_bytes(&self) -> usize {
-        self.panels.len()
+        self.n_panels() * self.panel_bytes
     }
 
     /// Panels.
@@ -98,10 +213,28 @@ impl Matrix {
         self.n_rows.div_ceil(PANEL_ROWS)
     }
 
-    /// Start of a panel.
-    pub(super) fn panel(&self, panel: usize) -> *const u8 {
-        debug_assert!(panel <= self.n_panels());
-        self.panels.as_ptr().wrapping_add(panel * self.panel_bytes)
+    /// Hand a worker the panels of a range, in one or several runs: the first panel of the run, how many follow each other, and
+    /// where they are. They are valid during the call.
+    pub(super) fn for_each_run(
+        &self,
+        panels: Range<usize>,
+        worker: usize,
+        mut each: impl FnMut(usize, usize, *const u8),
+    ) {
+        assert!(panels.end <= self.n_panels(), "panels {panels:?} of {}", self.n_panels());
+        match &self.panels {
+            Panels::Packed(piece) => {
+                each(panels.start, panels.len(), piece.as_ptr().wrapping_add(panels.start * self.panel_bytes));
+            }
+            Panels::InFile { data, scratch } => {
+                let room = &scratch[worker];
+                for panel in panels {
+                    // SAFETY: the scratch has room for the largest panel of the store and is this worker's alone.
+                    unsafe { self.pack_panel(data, panel, room.as_ptr()) }
+                    each(panel, 1, room.as_ptr());
+                }
+            }
+        }
     }
 
     /// The kernel of its products.
@@ -118,16 +251,14 @@ impl Matrix {
     ///
     /// # Safety
     /// `y` has room for `k` values and nobody else uses it.
-    pub(super) unsafe fn unpack_row(&self, row: usize, y: *mut f32) {
+    pub(super) unsafe fn unpack_row(&self, row: usize, worker: usize, y: *mut f32) {
         assert!(row < self.n_rows, "row {row} of a matrix with {}", self.n_rows);
-        let args = c::oribi_unpack_row_args {
-            panel: self.panel(row / PANEL_ROWS),
-            row: (row % PANEL_ROWS) as u32,
-            k: self.k as u32,
-            y,
-        };
-        // SAFETY: the panel holds this row by the assertion; `y` by the caller's promise.
-        unsafe { self.unpack_row.run(&args) }
+        let panel = row / PANEL_ROWS;
+        self.for_each_run(panel..panel + 1, worker, |_, _, panel| {
+            let args = c::oribi_unpack_row_args { panel, row: (row % PANEL_ROWS) as u32, k: self.k as u32, y };
+            // SAFETY: the panel holds this row by the assertion; `y` by the caller's promise.
+            unsafe { self.unpack_row.run(&args) }
+        });
     }
 }
 

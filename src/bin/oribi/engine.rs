@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use oribi::backend::Storage;
 use oribi::backend::cpu::CpuOptions;
 use oribi::backend::cpu::cores;
 use oribi::backend::cpu::kernels::Isa;
@@ -34,6 +35,12 @@ pub struct RuntimeArgs {
     /// Use no instruction set above this one: scalar, avx2 or avx512 [default: the best of this CPU, or ORIBI_ISA]
     #[arg(long, value_name = "NAME")]
     isa: Option<Isa>,
+    /// Leave the weights in the file and pack them as they are needed: starts at once, runs models larger than memory, slowly
+    #[arg(long)]
+    no_pack: bool,
+    /// Do not ask the system for huge pages for the weights
+    #[arg(long)]
+    no_huge_pages: bool,
     /// Refuse to use more memory than this, as in 512M or 4G [default: what is available]
     #[arg(long, value_name = "BYTES", value_parser = memory::parse_bytes)]
     max_memory: Option<u64>,
@@ -60,6 +67,10 @@ impl ContextArgs {
 }
 
 impl RuntimeArgs {
+    fn storage(&self) -> Storage {
+        if self.no_pack { Storage::InFile } else { Storage::Packed }
+    }
+
     fn session_options(&self) -> SessionOptions {
         let numerics = if self.numerics == "portable" { Numerics::Portable } else { Numerics::Native };
         SessionOptions { numerics, ..self.context.options() }
@@ -84,7 +95,7 @@ impl Engine {
     fn load_open(gguf: Gguf, args: &RuntimeArgs) -> Result<Engine> {
         let options = args.session_options();
         let n_threads = args.threads.unwrap_or_else(cores::default_threads);
-        let needed = predict_memory(&gguf, &options, n_threads)?;
+        let needed = predict_memory(&gguf, args.storage(), &options, n_threads)?;
         memory::check(&needed, args.max_memory)?;
         let bar = Mutex::new(Progress::new("packing weights"));
         let progress = |done: u64, total: u64| {
@@ -93,8 +104,10 @@ impl Engine {
             }
             !interrupt::requested()
         };
-        let cpu = CpuOptions { n_threads: args.threads, isa: args.isa };
-        let model = Model::load(gguf, ModelOptions { cpu, progress: Some(&progress), ..ModelOptions::default() })?;
+        let cpu = CpuOptions { n_threads: args.threads, isa: args.isa, huge_pages: Some(!args.no_huge_pages) };
+        let options_of_model =
+            ModelOptions { cpu, storage: args.storage(), progress: Some(&progress), ..ModelOptions::default() };
+        let model = Model::load(gguf, options_of_model)?;
         drop(bar);
         let mut session = Session::new(&model, &options)?;
         let sequence = session.new_sequence()?;
@@ -181,18 +194,23 @@ impl Engine {
 fn explain(model: &Model, session: &Session, needed: &MemoryPrediction) -> String {
     let (cpu, hparams, options) = (model.cpu(), model.hparams(), session.options());
     let mut text = format!(
-        "model: {}, {} blocks, {} wide, {} tokens; packed in {:.0} ms\n",
+        "model: {}, {} blocks, {} wide, {} tokens; {} in {:.0} ms\n",
         hparams.arch.name,
         hparams.n_blocks,
         hparams.dim,
         hparams.n_vocab,
+        if model.storage() == Storage::Packed { "packed" } else { "weights left in the file; loaded" },
         model.load_time().as_secs_f64() * 1e3
     );
     text += &format!(
         "cpu: {}, {} threads, numerics {}\n",
         cpu.kernels().isa().name(),
         cpu.team().n_threads(),
-        if options.numerics == Numerics::Portable { "portable" } else { "native" }
+        match (options.numerics, model.is_native()) {
+            (Numerics::Portable, _) => "portable",
+            (Numerics::Native, true) => "native for prompts",
+            (Numerics::Native, false) => "native, which is portable here",
+        }
     );
     for (dtype, n_tensors) in formats(model) {
         let kernels = cpu.kernels().chosen().iter().filter(|k| k.dtype() == Some(dtype) && k.name().contains("matmul"));

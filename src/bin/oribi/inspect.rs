@@ -5,6 +5,7 @@ use std::path::Path;
 
 use comfy_table::{CellAlignment, Table};
 use oribi::Result;
+use oribi::backend::Storage;
 use oribi::backend::cpu::cores;
 use oribi::dtype::DType;
 use oribi::gguf::{Gguf, TensorInfo, Value};
@@ -41,8 +42,11 @@ pub fn run(args: Args) -> Result<()> {
     let path = cache::resolve(args.model.name())?;
     let gguf = Gguf::open(&path)?;
     let options = args.context.options();
-    let memory =
-        Memory { needed: predict_memory(&gguf, &options, cores::default_threads()), options, cache: args.cache_type };
+    let memory = Memory {
+        needed: predict_memory(&gguf, Storage::Packed, &options, cores::default_threads()),
+        options,
+        cache: args.cache_type,
+    };
     if args.json {
         output::print_json(&as_json(&path, &gguf, &memory))
     } else {
