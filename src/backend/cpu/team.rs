@@ -447,6 +447,53 @@ mod tests {
         }
     }
 
+    /// Plain memory, so that the thread sanitizer sees whether steps order it.
+    #[test]
+    fn what_parts_write_the_next_steps_read() {
+        struct Cells(*mut u64);
+        // SAFETY: the steps below order all access.
+        unsafe impl Sync for Cells {}
+        impl Cells {
+            fn at(&self, i: usize) -> *mut u64 {
+                self.0.wrapping_add(i)
+            }
+        }
+        let team = Team::new(3).unwrap();
+        let mut memory = vec![0u64; 4];
+        let cells = Cells(memory.as_mut_ptr());
+        let started = AtomicU64::new(0);
+        for run in 0..20 {
+            team.run(|w| {
+                for step in 0..20 {
+                    let before = run * 20 + step;
+                    let write = |part: Part| {
+                        // Every worker takes one part, and nothing but the end of the step orders them.
+                        started.fetch_add(1, Ordering::Relaxed);
+                        while started.load(Ordering::Relaxed) < 3 * (before + 1) {
+                            std::thread::yield_now();
+                        }
+                        // SAFETY: the cell is this part's alone.
+                        unsafe { *cells.at(part.id()) += 1 }
+                    };
+                    // SAFETY: in a step, each part writes its own cell; the ending and the next step write none of them.
+                    let check = || (0..3).for_each(|i| assert_eq!(unsafe { *cells.at(i) }, before + 1));
+                    w.parallel_then(1, write, || {
+                        check();
+                        // SAFETY: the ending is alone with the last cell.
+                        unsafe { *cells.at(3) += 1 }
+                    });
+                    w.parallel(1, |_| {
+                        check();
+                        // SAFETY: nobody writes in this step.
+                        assert_eq!(unsafe { *cells.at(3) }, before + 1);
+                    });
+                }
+            })
+            .unwrap();
+        }
+        assert_eq!(memory, [400; 4]);
+    }
+
     #[test]
     fn a_steps_ending_runs_once_after_all_parts_and_before_the_next_step() {
         for (n_threads, per_worker) in [(1, 2), (2, 1), (3, 2), (5, 4)] {
