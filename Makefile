@@ -20,8 +20,8 @@ test:  ## formatting, lints, documentation, every test, the kernels under saniti
 	@scripts/fetch-models --vocab
 	@scripts/run-tests
 
-test-all:  ## the same with the slow matrices, and a minute of fuzzing
-	@scripts/setup --tests
+test-all:  ## the same with the slow matrices, the Arm kernels under qemu, and a minute of fuzzing
+	@ORIBI_TEST_ALL=1 scripts/setup --tests
 	@scripts/fetch-models --vocab
 	@ORIBI_TEST_ALL=1 scripts/run-tests --fuzz 60
 

@@ -27,6 +27,7 @@ ORIBI_INLINE vint v_shift_mask(vint v, int n, int mask) {
   uint8x16_t bytes = v_bytes(v);
   if (n > 0) bytes = bytes >> n;
   if (n < 0) bytes = bytes << -n;
+  if (n > 0 && mask == 255 >> n) return v_of_bytes(bytes); /* nothing else is left */
   return v_of_bytes(vandq_u8(bytes, vdupq_n_u8((uint8_t)mask)));
 }
 

@@ -6,6 +6,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "oribi needs a little-endian CPU: GGUF files and packed weights are read as they lie in memory"
+#endif
+
 static inline uint16_t load_u16(const uint8_t *p) {
   uint16_t v;
   memcpy(&v, p, sizeof v);
