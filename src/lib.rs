@@ -1,5 +1,8 @@
 //! oribi runs quantized language models from GGUF files.
 
+#[cfg(target_endian = "big")]
+compile_error!("oribi needs a little-endian CPU: GGUF files and packed weights are read as they lie in memory");
+
 mod error;
 
 pub mod backend;
