@@ -129,7 +129,7 @@ static float *product(const oribi_kernel *kernel, const uint8_t *panels, uint32_
 }
 
 static void test_matmul(const oribi_kernel *kernel) {
-  static const uint32_t rows[] = {1, 2, 3, 4, 5, 8, 9, 17};
+  static const uint32_t rows[] = {1, 2, 3, 4, 5, 8, 9, 17, 27};
   size_t len, bytes;
   block_of(kernel->dtype, &len, &bytes);
   const oribi_kernel *pack = scalar_kernel(ORIBI_OP_PACK, kernel->dtype, ORIBI_ACTS_NONE);

@@ -114,3 +114,17 @@ fn every_kernel_equals_the_oracle_at_edge_sizes_and_scales() {
         }
     }
 }
+
+/// Sizes beyond the blocks that kernels cut k and the rows into.
+#[test]
+fn every_kernel_equals_the_oracle_for_long_rows_and_for_many() {
+    let mut random = Random(7);
+    for kernel in runnable(c::ORIBI_OP_MATMUL) {
+        let block_len = kernel.dtype().unwrap().block_len();
+        let k = if block_len == 1 { 1057 } else { 1344usize.next_multiple_of(block_len) };
+        for n_rows in [1, 9, 37] {
+            compare(kernel, n_rows, k, 33, Scales::Usual, &mut random);
+        }
+        compare(kernel, 530, block_len.max(32), 16, Scales::Usual, &mut random);
+    }
+}
