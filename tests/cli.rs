@@ -437,3 +437,34 @@ fn chat_answers_and_obeys_its_commands() {
         assert!(nothing.stderr.contains(word), "{word:?}: {}", nothing.stderr);
     }
 }
+
+/// The peak of a whole process is what `inspect` predicts, and the predicted sum is what a budget is held against.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_peak_of_memory_is_as_predicted() {
+    for file in [SMOLLM2, GEMMA] {
+        let model = common::model(file);
+        let predicted = json(&["inspect", "-m", path(&model), "-c", "512", "--json"], "");
+        let predicted = predicted["memory"]["total"].as_u64().expect("bytes") as f64;
+        // Longer than the context, so that every page is in use.
+        let text = "one two three ".repeat(150);
+        let arguments = ["run", "-m", path(&model), "-c", "512", "-n", "60", "--temp", "0", "-p", &text];
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_oribi"))
+            .args(arguments)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("the program runs");
+        let mut peak = 0.0;
+        while child.try_wait().expect("a child").is_none() {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            if let Some(kib) = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok()) {
+                peak = kib * 1024.0;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        let ratio = peak / predicted;
+        assert!((0.9..1.1).contains(&ratio), "{file}: peak {peak}, predicted {predicted}, ratio {ratio}");
+    }
+}

@@ -206,9 +206,10 @@ pub struct TensorBytes {
 }
 
 impl TensorBytes {
-    /// See [`Gguf::release`].
-    pub fn release(&self) {
-        self.source.release(self.range.clone());
+    /// [`Gguf::release`] for a range of the bytes.
+    pub fn release(&self, range: Range<usize>) {
+        let at = |i: usize| self.range.start.saturating_add(i).min(self.range.end);
+        self.source.release(at(range.start)..at(range.end));
     }
 }
 

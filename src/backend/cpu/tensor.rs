@@ -17,6 +17,8 @@ use crate::gguf::TensorBytes;
 pub(super) const PANEL_ROWS: usize = c::ORIBI_PANEL_ROWS as usize;
 /// Panels between two looks at the stop signal.
 const PANELS_PER_LOOK: usize = 16;
+/// Bytes of the file that a worker packs before it gives their pages back.
+const RELEASED_BYTES: usize = 4 << 20;
 /// Parts of the packing per worker.
 const PARTS: usize = 8;
 
@@ -165,16 +167,28 @@ impl Matrix {
     }
 
     /// Pack all panels on all workers; `false` when told to stop.
-    fn pack_all(&self, cpu: &Cpu, data: &[u8], to: &Piece, stop: &(dyn Fn() -> bool + Sync)) -> Result<bool> {
+    fn pack_all(&self, cpu: &Cpu, data: &TensorBytes, to: &Piece, stop: &(dyn Fn() -> bool + Sync)) -> Result<bool> {
         let stopped = AtomicBool::new(false);
+        let file_bytes = |panels: Range<usize>| {
+            let row = |panel: usize| (panel * PANEL_ROWS).min(self.n_rows);
+            row(panels.start) * self.row_bytes..row(panels.end) * self.row_bytes
+        };
         let pack_part = |part: Part| {
-            for (i, panel) in part.share(self.n_panels(), 1).enumerate() {
+            let panels = part.share(self.n_panels(), 1);
+            let mut held = panels.start;
+            for (i, panel) in panels.enumerate() {
                 if i % PANELS_PER_LOOK == 0 && (stopped.load(Ordering::Relaxed) || stop()) {
                     stopped.store(true, Ordering::Relaxed);
                     return;
                 }
                 // SAFETY: the piece was taken with room for all panels; this one is this part's alone.
                 unsafe { self.pack_panel(data, panel, to.as_ptr().add(panel * self.panel_bytes)) }
+                // What is packed is not needed in the file any more, so that memory is paid once.
+                let done = file_bytes(held..panel + 1);
+                if done.len() >= RELEASED_BYTES {
+                    data.release(done);
+                    held = panel + 1;
+                }
             }
         };
         cpu.team().run(|w| w.parallel(PARTS, pack_part))?;
