@@ -25,6 +25,7 @@ extern "C" {
 #define ORIBI_SPLIT_LEN 256     /* positions of an attention split; splits are merged in order */
 #define ORIBI_STATE_HEADER 16   /* floats before the accumulator in an attention state: max, sum, then unused */
 #define ORIBI_A16_MAX 32512     /* 127 * 256: both signed byte planes of a code fit */
+#define ORIBI_PROBE_BYTES 4096  /* operands of a probe */
 
 /* ---- the kernel table --------------------------------------------------------------------------------------------- */
 
@@ -54,6 +55,8 @@ typedef enum {
   ORIBI_OP_KV_STORE,        /* oribi_kv_store_args */
   ORIBI_OP_ATTENTION,       /* oribi_attention_args */
   ORIBI_OP_ATTENTION_MERGE, /* oribi_attention_merge_args */
+  ORIBI_OP_PROBE_READ,      /* oribi_probe_args */
+  ORIBI_OP_PROBE_MACS,      /* oribi_probe_args; acts says of what: float32, 16 bits, 8 bits (PLANES), bfloat16 */
 } oribi_op;
 
 /* How the activations of a matrix product lie in memory. The integer layouts hold per row of k inputs, without gaps:
@@ -238,6 +241,19 @@ typedef struct {
   uint32_t head_dim;
   float *y; /* [head_dim] */
 } oribi_attention_merge_args;
+
+/* ---- probes of the machine ---------------------------------------------------------------------------------------- */
+
+/* What the machine does at best, by which the speed of a model is judged: reading memory in sequence, and multiply-adds on
+ * operands that stay in registers. */
+typedef struct {
+  const uint8_t *data; /* aligned to 64 bytes. PROBE_READ: n_bytes; PROBE_MACS: ORIBI_PROBE_BYTES of operands */
+  size_t n_bytes;      /* PROBE_READ: a multiple of ORIBI_PROBE_BYTES */
+  uint64_t n_rounds;   /* times that the data are read; runs of multiply-adds */
+  uint64_t *n_done;    /* bytes read, or multiply-adds done */
+  double *result;      /* PROBE_READ: the sum of all 32-bit words of all rounds, as an int32 that wraps; PROBE_MACS: the sum
+                          of the accumulators, which is n_done where all operands are 1 */
+} oribi_probe_args;
 
 #ifdef __cplusplus
 }

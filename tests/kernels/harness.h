@@ -78,6 +78,7 @@ void for_each_kernel(oribi_op op, void (*test)(const oribi_kernel *));
 void check_weights(void);
 void check_rows(void);
 void check_attention(void);
+void check_probes(void);
 void check_math(void);
 
 #endif

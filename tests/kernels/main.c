@@ -43,6 +43,7 @@ int main(void) {
   check_weights();
   check_rows();
   check_attention();
+  check_probes();
   check_math();
   if ((size_t)(n_called + n_skipped) != n_kernels) {
     printf("FAILED: %d of %zu kernels have a check\n", n_called + n_skipped, n_kernels);

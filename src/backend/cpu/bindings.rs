@@ -8,6 +8,7 @@ pub const ORIBI_PAGE_LEN: u32 = 64;
 pub const ORIBI_SPLIT_LEN: u32 = 256;
 pub const ORIBI_STATE_HEADER: u32 = 16;
 pub const ORIBI_A16_MAX: u32 = 32512;
+pub const ORIBI_PROBE_BYTES: u32 = 4096;
 pub const ORIBI_ANY_DTYPE: u32 = 4294967295;
 pub const ORIBI_ISA_SCALAR: oribi_isa = 0;
 pub const ORIBI_ISA_AVX2: oribi_isa = 1;
@@ -31,6 +32,8 @@ pub const ORIBI_OP_SOFTCAP: oribi_op = 9;
 pub const ORIBI_OP_KV_STORE: oribi_op = 10;
 pub const ORIBI_OP_ATTENTION: oribi_op = 11;
 pub const ORIBI_OP_ATTENTION_MERGE: oribi_op = 12;
+pub const ORIBI_OP_PROBE_READ: oribi_op = 13;
+pub const ORIBI_OP_PROBE_MACS: oribi_op = 14;
 pub type oribi_op = ::core::ffi::c_uint;
 pub const ORIBI_ACTS_NONE: oribi_acts = 0;
 pub const ORIBI_ACTS_F32: oribi_acts = 1;
@@ -302,6 +305,24 @@ pub struct oribi_attention_merge_args {
     pub y: *mut f32,
 }
 impl Default for oribi_attention_merge_args {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct oribi_probe_args {
+    pub data: *const u8,
+    pub n_bytes: usize,
+    pub n_rounds: u64,
+    pub n_done: *mut u64,
+    pub result: *mut f64,
+}
+impl Default for oribi_probe_args {
     fn default() -> Self {
         let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
         unsafe {
