@@ -6,6 +6,8 @@ compile_error!("oribi needs a little-endian CPU: GGUF files and packed weights a
 mod error;
 
 pub mod backend;
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod chat;
 pub mod dtype;
 #[cfg(feature = "eval")]

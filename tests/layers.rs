@@ -20,6 +20,7 @@ const LAYERS: &[(u32, &[&str])] = &[
     (5, &["quantize"]),
     (5, &["eval"]),
     (5, &["synth"]),
+    (5, &["bench"]),
     (6, &["capi"]),
 ];
 

@@ -103,6 +103,11 @@ impl Isa {
         Ok(isa)
     }
 
+    /// Whether kernels for it run wherever those for `other` do.
+    pub fn is_part_of(self, other: Isa) -> bool {
+        self.bits() & !other.bits() == 0
+    }
+
     fn row(self) -> &'static IsaRow {
         &ISAS[self as usize]
     }
@@ -240,6 +245,16 @@ impl Kernel {
         DType::from_id(self.0.dtype)
     }
 
+    /// Whether it measures the machine and is no operation of a model.
+    pub(crate) fn is_probe(self) -> bool {
+        matches!(self.op(), c::ORIBI_OP_PROBE_READ | c::ORIBI_OP_PROBE_MACS)
+    }
+
+    /// Whether it may be used where `isa` is the best instruction set allowed.
+    pub fn is_allowed_by(self, isa: Isa) -> bool {
+        self.0.isa & !isa.bits() == 0
+    }
+
     /// The least instruction set that runs it.
     pub fn isa(self) -> Isa {
         // A row with unknown bits would be a defect of the table; the tests look for it. It is never chosen.
@@ -253,7 +268,7 @@ impl Kernel {
 
     /// Whether it computes in native numerics: in bfloat16, and so to other bits than the portable kernels of its operation.
     pub fn is_native(self) -> bool {
-        self.op() != c::ORIBI_OP_QUANTIZE_ACTS && self.acts() == Acts::Bf16
+        self.op() != c::ORIBI_OP_QUANTIZE_ACTS && self.acts() == Acts::Bf16 && !self.is_probe()
     }
 
     /// Activation rows of its widest register tile: batches up to this size read the weights once.
@@ -306,6 +321,7 @@ kernel_args! {
     oribi_kv_store_args: ORIBI_OP_KV_STORE;
     oribi_attention_args: ORIBI_OP_ATTENTION;
     oribi_attention_merge_args: ORIBI_OP_ATTENTION_MERGE;
+    oribi_probe_args: ORIBI_OP_PROBE_READ, ORIBI_OP_PROBE_MACS;
 }
 
 /// Every kernel of this build, whether or not this CPU can run it.
@@ -351,7 +367,7 @@ impl KernelSet {
     pub fn new(isa: Isa) -> Result<KernelSet> {
         let isa = Isa::choose(Some(isa))?;
         let mut chosen: Vec<Kernel> = Vec::new();
-        for &kernel in table().iter().filter(|kernel| kernel.0.isa & !isa.bits() == 0) {
+        for &kernel in table().iter().filter(|kernel| kernel.is_allowed_by(isa) && !kernel.is_probe()) {
             match chosen.iter_mut().find(|have| same_role(**have, kernel)) {
                 Some(have) if have.0.isa < kernel.0.isa => *have = kernel,
                 Some(_) => {}

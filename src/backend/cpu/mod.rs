@@ -2,8 +2,11 @@
 
 /// The C types of `kernels/oribi_kernels.h`.
 pub(crate) mod bindings;
+pub mod caches;
 pub mod cores;
 pub mod kernels;
+#[cfg(feature = "bench")]
+pub mod probe;
 pub mod team;
 
 mod attend;

@@ -1,5 +1,6 @@
 //! The command-line program. It sees only the public interface of the library.
 
+mod bench;
 mod cache;
 mod chat;
 mod engine;
@@ -39,6 +40,7 @@ enum Command {
     Run(run::Args),
     Chat(chat::Args),
     Inspect(inspect::Args),
+    Bench(bench::Args),
     Models(models::Args),
     Synth(synth::Args),
     Tokenize(tokenize::Args),
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Chat(args) => chat::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Models(args) => models::run(args),
         Command::Synth(args) => synth::run(args),
         Command::Tokenize(args) => tokenize::run(args),

@@ -35,7 +35,7 @@ pub fn describe(needed: &MemoryPrediction) -> String {
 }
 
 /// Bytes that new allocations can have without swapping, where the system says so (Linux), within this control group.
-fn available() -> Option<u64> {
+pub fn available() -> Option<u64> {
     let system = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| mem_available(&text));
     let number = |file: &str| std::fs::read_to_string(file).ok()?.trim().parse::<u64>().ok();
     let group = number("/sys/fs/cgroup/memory.max")

@@ -1,0 +1,132 @@
+//! Settings: how a model runs while it is measured.
+
+use std::fmt;
+use std::str::FromStr;
+
+use oribi::backend::cpu::kernels::Isa;
+use oribi::backend::cpu::{CpuOptions, cores};
+use oribi::session::Numerics;
+
+/// One way to run a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// `None`: as many as the machine has cores.
+    pub threads: Option<usize>,
+    /// `None`: the best.
+    pub isa: Option<Isa>,
+    pub numerics: Numerics,
+}
+
+impl Setting {
+    pub fn cpu(&self) -> CpuOptions {
+        CpuOptions { n_threads: self.threads, isa: self.isa }
+    }
+
+    pub fn n_threads(&self) -> usize {
+        self.threads.unwrap_or_else(cores::default_threads)
+    }
+}
+
+/// The settings to measure, in all combinations.
+#[derive(clap::Args)]
+pub struct SettingArgs {
+    /// Threads [default: the physical cores that this process may use]
+    #[arg(short, long, value_name = "N,..", value_delimiter = ',')]
+    pub threads: Vec<usize>,
+    /// Use no instruction set above this one [default: the best of this CPU, or ORIBI_ISA]
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+    pub isa: Vec<Isa>,
+    /// Arithmetic of the prompt: portable or native
+    #[arg(long, value_name = "MODE,..", value_delimiter = ',', default_value = "native", value_parser = parse_numerics)]
+    numerics: Vec<Numerics>,
+}
+
+impl SettingArgs {
+    pub fn combinations(&self) -> Vec<Setting> {
+        let mut all = Vec::new();
+        for &threads in &or_default(&self.threads) {
+            for &isa in &or_default(&self.isa) {
+                all.extend(self.numerics.iter().map(|&numerics| Setting { threads, isa, numerics }));
+            }
+        }
+        all
+    }
+}
+
+/// The values of a list, or the default that an empty one stands for.
+fn or_default<T: Copy>(values: &[T]) -> Vec<Option<T>> {
+    if values.is_empty() { vec![None] } else { values.iter().copied().map(Some).collect() }
+}
+
+fn parse_numerics(text: &str) -> Result<Numerics, String> {
+    match text {
+        "portable" => Ok(Numerics::Portable),
+        "native" => Ok(Numerics::Native),
+        _ => Err("neither portable nor native".to_string()),
+    }
+}
+
+pub fn numerics_name(numerics: Numerics) -> &'static str {
+    if numerics == Numerics::Portable { "portable" } else { "native" }
+}
+
+/// Changes to a setting: the value of `--versus`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Versus {
+    threads: Option<usize>,
+    isa: Option<Isa>,
+    numerics: Option<Numerics>,
+}
+
+impl Versus {
+    /// `setting` with the changes made.
+    pub fn applied_to(&self, setting: &Setting) -> Setting {
+        Setting {
+            threads: self.threads.or(setting.threads),
+            isa: self.isa.or(setting.isa),
+            numerics: self.numerics.unwrap_or(setting.numerics),
+        }
+    }
+}
+
+impl FromStr for Versus {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Versus, String> {
+        let mut versus = Versus::default();
+        for part in text.split(',') {
+            let Some((name, value)) = part.split_once('=') else {
+                return Err(format!("{part:?} is not SETTING=VALUE"));
+            };
+            let wrong = |why: &dyn fmt::Display| format!("{name}={value}: {why}");
+            match name.trim() {
+                "threads" => versus.threads = Some(value.parse().map_err(|e| wrong(&e))?),
+                "isa" => versus.isa = Some(value.parse().map_err(|e| wrong(&e))?),
+                "numerics" => versus.numerics = Some(parse_numerics(value).map_err(|e| wrong(&e))?),
+                _ => return Err(format!("no setting is called {name:?} (there are threads, isa, numerics)")),
+            }
+        }
+        Ok(versus)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_replace_what_they_name() {
+        let setting = Setting { threads: Some(2), isa: None, numerics: Numerics::Native };
+        let versus: Versus = "isa=avx2,threads=1".parse().unwrap();
+        let changed = Setting { threads: Some(1), isa: Some(Isa::Avx2), numerics: Numerics::Native };
+        assert_eq!(versus.applied_to(&setting), changed);
+        let versus: Versus = "numerics=portable".parse().unwrap();
+        assert_eq!(versus.applied_to(&setting), Setting { numerics: Numerics::Portable, ..setting.clone() });
+        for (wrong, word) in
+            [("isa", "SETTING=VALUE"), ("isa=sse9", "sse9"), ("colour=red", "numerics"), ("", "SETTING")]
+        {
+            let error = wrong.parse::<Versus>().unwrap_err();
+            assert!(error.contains(word), "{wrong}: {error}");
+        }
+    }
+}
