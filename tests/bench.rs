@@ -204,7 +204,7 @@ fn errors_name_the_option() {
 
 fn load(arch: &'static str) -> Arc<Model> {
     let gguf = Gguf::from_bytes(write(tiny(Shape::new(arch, DType::Q4_0)))).unwrap();
-    let cpu = CpuOptions { n_threads: Some(1), isa: None };
+    let cpu = CpuOptions { n_threads: Some(1), ..CpuOptions::default() };
     Model::load(gguf, ModelOptions { cpu, ..ModelOptions::default() }).unwrap()
 }
 

@@ -2,17 +2,20 @@
 
 use std::ops::{Add, AddAssign, Mul};
 
+use crate::backend::Backend;
 use crate::backend::cpu::bindings as c;
-use crate::backend::cpu::kernels::{Acts, KernelSet};
+use crate::backend::cpu::kernels::{Acts, KernelSet, panel_bytes};
 use crate::backend::cpu::{Cpu, PAGE_LEN};
-use crate::backend::{Backend, MatrixShape};
 use crate::dtype::DType;
-use crate::error::Result;
+use crate::error::{Result, bail};
 use crate::gguf::TensorInfo;
 use crate::model::{HyperParams, Model};
 use crate::session::{Numerics, Role, SessionOptions};
 
 use super::test::{Kind, Test};
+
+/// Output rows of a packed panel.
+const PANEL_ROWS: u64 = c::ORIBI_PANEL_ROWS as u64;
 
 /// Bytes and multiply-adds. A multiply-add is one weight or key times one activation, however many instructions that takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -131,9 +134,10 @@ impl<'a> Parts<'a> {
 impl Matrices {
     /// Adds a matrix; `native` are the kernels where native numerics are asked for.
     fn add(&mut self, tensor: &TensorInfo, native: Option<&KernelSet>) -> Result<()> {
-        let (k, n_rows) = (tensor.shape[0] as usize, tensor.shape[1] as usize);
-        let shape = MatrixShape { name: &tensor.name, dtype: tensor.dtype, n_rows, k };
-        self.n_bytes += Cpu::matrix_bytes(shape)?;
+        let Some(panel_bytes) = panel_bytes(tensor.dtype, tensor.shape[0] as usize) else {
+            bail!(Unsupported, "tensor {}: type {} cannot be computed with", tensor.name, tensor.dtype);
+        };
+        self.n_bytes += panel_bytes as u64 * tensor.shape[1].div_ceil(PANEL_ROWS);
         let is_code = !matches!(tensor.dtype, DType::F32 | DType::F16 | DType::BF16);
         let is_native = native.is_some_and(|kernels| kernels.native(c::ORIBI_OP_MATMUL, tensor.dtype).is_some());
         let n = tensor.n_elems();

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use oribi::backend::Storage;
 use oribi::bench::{Bench, BenchOptions, Limits, Machine, Spread, Test};
 use oribi::gguf::Gguf;
 use oribi::model::{Model, ModelOptions};
@@ -140,7 +141,10 @@ impl Lab {
         }
         let gguf = Gguf::open(path)?;
         let load = || {
-            memory::check(&predict_memory(&gguf, session, setting.n_threads())?, self.effort.max_memory)?;
+            memory::check(
+                &predict_memory(&gguf, Storage::Packed, session, setting.n_threads())?,
+                self.effort.max_memory,
+            )?;
             let progress = |_, _| !interrupt::requested();
             Model::load(gguf, ModelOptions { cpu: setting.cpu(), progress: Some(&progress), ..Default::default() })
         };

@@ -19,7 +19,7 @@ pub struct Setting {
 
 impl Setting {
     pub fn cpu(&self) -> CpuOptions {
-        CpuOptions { n_threads: self.threads, isa: self.isa }
+        CpuOptions { n_threads: self.threads, isa: self.isa, ..CpuOptions::default() }
     }
 
     pub fn n_threads(&self) -> usize {
