@@ -34,20 +34,20 @@ void oribi_probe_macs_f32_neon(const void *args) {
   probe_report(p, PROBE_STEPS * 64, probe_sum_f32(lanes, 64));
 }
 
-ORIBI_INLINE int32x4_t mac_i16(int32x4_t acc, int16x4_t a, int16x4_t b) {
+ORIBI_INLINE int32x4_t mac_pairs(int32x4_t acc, int16x4_t a, int16x4_t b) {
   OPAQUE("w", a);
   return vmlal_s16(acc, a, b);
 }
 
-void oribi_probe_macs_i16_neon(const void *);
-void oribi_probe_macs_i16_neon(const void *args) {
+void oribi_probe_macs_pairs_neon(const void *);
+void oribi_probe_macs_pairs_neon(const void *args) {
   const oribi_probe_args *p = args;
   int16x4_t a[4], b[4];
   int32x4_t acc[4][4];
   for (int i = 0; i < 4; i++) a[i] = vreinterpret_s16_u8(vld1_u8(p->data + 8 * i));
   for (int i = 0; i < 4; i++) b[i] = vreinterpret_s16_u8(vld1_u8(p->data + 32 + 8 * i));
   for (int i = 0; i < 16; i++) acc[i / 4][i % 4] = vdupq_n_s32(0);
-  PROBE_TILE(4, 4, mac_i16)
+  PROBE_TILE(4, 4, mac_pairs)
   int32_t lanes[64];
   for (int i = 0; i < 16; i++) vst1q_s32(lanes + 4 * i, acc[i / 4][i % 4]);
   probe_report(p, PROBE_STEPS * 64, probe_sum_i32(lanes, 64));
