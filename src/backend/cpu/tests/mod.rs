@@ -150,7 +150,7 @@ fn acts_stride(acts: Acts, k: usize) -> usize {
 
 /// `x` (n_rows, k) in the layout of `kernel`, a quantizer.
 fn quantize(kernel: Kernel, x: &[f32], n_rows: usize, k: usize) -> Vec<u8> {
-    quantize_pieces(kernel, x, n_rows, k, &[0..k])
+    quantize_pieces(kernel, x, n_rows, k, std::slice::from_ref(&(0..k)))
 }
 
 /// The same, in one call for each range of inputs.

@@ -179,6 +179,6 @@ mod tests {
     #[test]
     fn tables_are_markdown() {
         let table = markdown(&["a", "b"], vec![vec!["x".into(), "1".into()], vec!["y".into(), "22".into()]], 1);
-        assert_eq!(table, "| a | b  |\n|---|----|\n| x |  1 |\n| y | 22 |\n");
+        assert_eq!(table, "| a |  b |\n|---|----|\n| x |  1 |\n| y | 22 |\n");
     }
 }
