@@ -167,10 +167,16 @@ ORIBI_INLINE void load_rows_range(packed_format f, const oribi_matmul_args *a, u
 
 /* ---- 16 rows times a panel ---------------------------------------------------------------------------------------- */
 
+/* Activations of up to 16 rows from a group on. */
+typedef struct {
+  const uint8_t *planes; /* of the first row */
+  size_t stride;         /* bytes from row to row */
+} block_planes;
+
 /* A block of up to 16 rows times a range of a panel. */
 typedef struct {
-  const uint8_t *planes; /* of the first row and group */
-  size_t stride;         /* bytes from row to row */
+  block_planes planes, next_planes; /* of this block, and of the one after it, if there is one */
+  uint32_t is_begun;                /* the block before has multiplied steps 0 and 1, and stored step 0 */
   const float (*scale)[TILE_ROWS], (*sum)[TILE_ROWS];
   const panel_range *weights;
   uint32_t n_steps;
@@ -188,12 +194,13 @@ typedef struct {
 /* What the tiles of a step read; with two scales the halves of a group share the planes. */
 typedef struct {
   const uint8_t *planes, *codes;
+  size_t stride;
 } tile_operands;
 
-ORIBI_INLINE tile_operands operands_of(int n_scales, const block *b, uint32_t step) {
+ORIBI_INLINE tile_operands operands_of(int n_scales, const block *b, block_planes rows, uint32_t step) {
   const size_t group = step / (uint32_t)n_scales, half = step % (uint32_t)n_scales;
   const size_t line = n_scales == 1 ? group * STEPS : group * MAX_LINES + half * (STEPS / 2);
-  return (tile_operands){b->planes + group * 2 * GROUP, b->weights->codes + line * LINE};
+  return (tile_operands){rows.planes + group * 2 * GROUP, b->weights->codes + line * LINE, rows.stride};
 }
 
 /* Tile instructions name their registers, so a step's parity decides here. */
@@ -259,23 +266,25 @@ typedef struct {
   __m512i up; /* a shuffle that multiplies 32-bit lanes by 256 */
 } pipeline;
 
-/* One turn: scales a step, multiplies the step after the next, and stores the next. Behind the last step it multiplies one of
- * the first two again, and stores it, for nothing but also without a branch. The order was found by measuring. */
+/* One turn: scales a step, multiplies the step after the next, and stores the next. Behind the last step follow the first two
+ * of the next block; if there is none, or the number of steps is odd, that work is for nothing. The order was found by
+ * measuring. */
 ORIBI_INLINE void turn(int n_scales, int has_min, int n_rows, int parity, uint32_t step, const pipeline *p, __m512 *acc) {
   const int load_planes = n_scales == 1 || parity == 0;
-  const uint32_t n_steps = p->at.n_steps, ahead = step + 2 < n_steps ? step + 2 : (uint32_t)parity % n_steps;
-  const tile_operands t = operands_of(n_scales, &p->at, ahead);
+  const int is_ours = step + 2 < p->at.n_steps;
+  const uint32_t ahead = is_ours ? step + 2 : (uint32_t)parity % p->at.n_steps;
+  const tile_operands t = operands_of(n_scales, &p->at, is_ours ? p->at.planes : p->at.next_planes, ahead);
   const vector_operands v = {.s = _mm512_load_ps(p->at.weights->s[step]), .m = _mm512_load_ps(p->at.weights->m[step]),
                              .scale = p->at.scale[step], .sum = p->at.sum[step],
                              .high = p->sums->high[parity], .low = p->sums->low[parity], .up = p->up};
   scale_rows(has_min, 0, n_rows / 8, &v, acc);
-  if (load_planes) _tile_loadd(4, t.planes, p->at.stride);
+  if (load_planes) _tile_loadd(4, t.planes, t.stride);
   scale_rows(has_min, n_rows / 8, n_rows * 3 / 16, &v, acc);
   _tile_loadd(6, t.codes, LINE);
   scale_rows(has_min, n_rows * 3 / 16, n_rows / 4, &v, acc);
   multiply_high(parity);
   scale_rows(has_min, n_rows / 4, n_rows * 3 / 8, &v, acc);
-  if (load_planes) _tile_loadd(5, t.planes + GROUP, p->at.stride);
+  if (load_planes) _tile_loadd(5, t.planes + GROUP, t.stride);
   scale_rows(has_min, n_rows * 3 / 8, n_rows * 7 / 16, &v, acc);
   multiply_low(parity);
   scale_rows(has_min, n_rows * 7 / 16, n_rows * 9 / 16, &v, acc);
@@ -286,24 +295,25 @@ ORIBI_INLINE void turn(int n_scales, int has_min, int n_rows, int parity, uint32
 }
 
 ORIBI_INLINE void multiply_step(int n_scales, int parity, const block *b, uint32_t step) {
-  const tile_operands t = operands_of(n_scales, b, step);
-  _tile_loadd(4, t.planes, b->stride);
-  _tile_loadd(5, t.planes + GROUP, b->stride);
+  const tile_operands t = operands_of(n_scales, b, b->planes, step);
+  _tile_loadd(4, t.planes, t.stride);
+  _tile_loadd(5, t.planes + GROUP, t.stride);
   _tile_loadd(6, t.codes, LINE);
   multiply_high(parity);
   multiply_low(parity);
 }
 
 /* n_rows: of the block, rounded up to what there is a function for. */
-ORIBI_INLINE void multiply_block(int n_scales, int has_min, int n_rows, const block *b) {
-  tile_sums sums;
-  pipeline p = {.at = *b, .sums = &sums}; /* a copy: the compiler sees that storing tiles does not change it */
+ORIBI_INLINE void multiply_block(int n_scales, int has_min, int n_rows, const block *b, tile_sums *sums) {
+  pipeline p = {.at = *b, .sums = sums}; /* a copy: the compiler sees that storing tiles does not change it */
   p.up = _mm512_broadcast_i32x4(_mm_setr_epi8(-1, 0, 1, 2, -1, 4, 5, 6, -1, 8, 9, 10, -1, 12, 13, 14));
   __asm__("" : "+v"(p.up)); /* or else GCC makes it anew before each use */
-  multiply_step(n_scales, 0, b, 0);
-  multiply_step(n_scales, 1, b, b->n_steps > 1);
-  store_high(0, &sums);
-  store_low(0, &sums);
+  if (!b->is_begun) {
+    multiply_step(n_scales, 0, b, 0);
+    multiply_step(n_scales, 1, b, b->n_steps > 1);
+    store_high(0, sums);
+    store_low(0, sums);
+  }
   __m512 acc[TILE_ROWS];
   ORIBI_UNROLL for (int r = 0; r < n_rows; r++) {
     const int from_y = !b->is_first && (uint32_t)r < b->n_rows;
@@ -318,24 +328,24 @@ ORIBI_INLINE void multiply_block(int n_scales, int has_min, int n_rows, const bl
   }
 }
 
-#define MULTIPLY_BLOCK(n_scales, has_min)                                    \
-  static void multiply_block_##n_scales##_##has_min(const block *b) {        \
-    if (b->n_rows <= TILE_ROWS / 2) {                                        \
-      multiply_block(n_scales, has_min, TILE_ROWS / 2, b);                   \
-    } else {                                                                 \
-      multiply_block(n_scales, has_min, TILE_ROWS, b);                       \
-    }                                                                        \
+#define MULTIPLY_BLOCK(n_scales, has_min)                                              \
+  static void multiply_block_##n_scales##_##has_min(const block *b, tile_sums *sums) { \
+    if (b->n_rows <= TILE_ROWS / 2) {                                                  \
+      multiply_block(n_scales, has_min, TILE_ROWS / 2, b, sums);                       \
+    } else {                                                                           \
+      multiply_block(n_scales, has_min, TILE_ROWS, b, sums);                           \
+    }                                                                                  \
   }
 MULTIPLY_BLOCK(1, 0)
 MULTIPLY_BLOCK(1, 1)
 MULTIPLY_BLOCK(2, 0)
 MULTIPLY_BLOCK(2, 1)
 
-ORIBI_INLINE void multiply_block_of(packed_format f, const block *b) {
+ORIBI_INLINE void multiply_block_of(packed_format f, const block *b, tile_sums *sums) {
   if (f.n_scales == 2) {
-    (packed_has_min(f) ? multiply_block_2_1 : multiply_block_2_0)(b);
+    (packed_has_min(f) ? multiply_block_2_1 : multiply_block_2_0)(b, sums);
   } else {
-    (packed_has_min(f) ? multiply_block_1_1 : multiply_block_1_0)(b);
+    (packed_has_min(f) ? multiply_block_1_1 : multiply_block_1_0)(b, sums);
   }
 }
 
@@ -365,39 +375,45 @@ ORIBI_INLINE void prepare_rows(packed_format f, work *w) {
   }
 }
 
+/* The planes of the block from row r of the work on. */
+ORIBI_INLINE block_planes planes_of(const work *w, uint32_t r) {
+  const oribi_matmul_args *a = w->args;
+  if (w->n_rows - r < TILE_ROWS) return (block_planes){w->last_planes[0], LAST_STRIDE};
+  const uint8_t *acts = a->acts + (size_t)(w->first_row + r) * a->acts_stride;
+  return (block_planes){acts + (size_t)w->first_group * 2 * GROUP, a->acts_stride};
+}
+
 /* All rows of the work times a panel. */
 ORIBI_INLINE void multiply_panel(packed_format f, const work *w, uint32_t panel) {
   const oribi_matmul_args *a = w->args;
   const size_t panel_bytes = (size_t)(a->k / f.block_len) * f.packed_bytes;
   panel_range weights;
+  tile_sums sums;
   unpack_range(f, a->panels + panel * panel_bytes, w->first_group, w->n_groups, &weights);
   __asm__ volatile("" : : "r"(&weights), "r"(w) : "memory"); /* the compiler does not know that tiles read them */
   for (uint32_t r = 0; r < w->n_rows; r += TILE_ROWS) {
-    const size_t row = w->first_row + r;
-    block b = {
-        .planes = a->acts + row * a->acts_stride + (size_t)w->first_group * 2 * GROUP,
-        .stride = a->acts_stride,
+    const uint32_t n_left = w->n_rows - r, n_steps = w->n_groups * f.n_scales;
+    const block b = {
+        .planes = planes_of(w, r),
+        .next_planes = planes_of(w, n_left > TILE_ROWS ? r + TILE_ROWS : r),
+        .is_begun = r > 0 && n_steps % 2 == 0,
         .scale = w->rows.scale[r / TILE_ROWS],
         .sum = w->rows.sum[r / TILE_ROWS],
         .weights = &weights,
-        .n_steps = w->n_groups * f.n_scales,
-        .n_rows = w->n_rows - r < TILE_ROWS ? w->n_rows - r : TILE_ROWS,
+        .n_steps = n_steps,
+        .n_rows = n_left < TILE_ROWS ? n_left : TILE_ROWS,
         .is_first = w->first_group == 0,
-        .y = a->y + row * a->y_stride + (size_t)panel * ROWS,
+        .y = a->y + (size_t)(w->first_row + r) * a->y_stride + (size_t)panel * ROWS,
         .y_stride = a->y_stride,
     };
-    if (b.n_rows < TILE_ROWS) {
-      b.planes = w->last_planes[0];
-      b.stride = LAST_STRIDE;
-    }
-    multiply_block_of(f, &b);
+    multiply_block_of(f, &b, &sums);
   }
 }
 
 ORIBI_INLINE void matmul_tiles(packed_format f, const oribi_matmul_args *a) {
   const uint32_t n_groups = a->k / GROUP, max_groups = MAX_STEPS / f.n_scales;
   const uint32_t n_ranges = (n_groups + max_groups - 1) / max_groups;
-  const uint32_t range = (n_groups + n_ranges - 1) / n_ranges;
+  const uint32_t range = ((n_groups + n_ranges - 1) / n_ranges + 1) / 2 * 2; /* even: blocks then follow without a gap */
   work w;
   w.args = a;
   configure_tiles();
