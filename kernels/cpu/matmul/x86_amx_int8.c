@@ -77,14 +77,17 @@ ORIBI_INLINE __m512i read_signed_codes(packed_format f, const uint8_t *group, in
   return offset ? _mm512_sub_epi8(codes, _mm512_set1_epi8((char)offset)) : codes;
 }
 
-/* Groups first_group.. of a panel. */
-ORIBI_INLINE void unpack_range(packed_format f, const uint8_t *panel, uint32_t first_group, uint32_t n_groups,
-                               panel_range *to) {
+/* Groups first_group.. of a panel; fetches those of the next panel, whose turn is next. */
+ORIBI_INLINE void unpack_range(packed_format f, const uint8_t *panel, size_t panel_bytes, uint32_t first_group,
+                               uint32_t n_groups, panel_range *to) {
   uint8_t *line = to->codes;
   for (uint32_t i = 0; i < n_groups; i++, line += lines_of_group(f) * LINE) {
     const uint32_t g = first_group + i;
     const uint8_t *block = panel + (size_t)(g / f.n_groups) * f.packed_bytes;
     const uint8_t *group = block + f.groups_at + (size_t)(g % f.n_groups) * f.group_bytes;
+    ORIBI_UNROLL for (size_t at = 0; at < f.group_bytes; at += LINE) {
+      _mm_prefetch((const char *)((uintptr_t)group + panel_bytes + at), _MM_HINT_T0);
+    }
     ORIBI_UNROLL for (int t = 0; t < STEPS; t++) {
       const int at = f.n_scales == 2 && t >= STEPS / 2 ? t + STEPS / 2 : t;
       _mm512_store_si512(line + at * LINE, read_signed_codes(f, group, t));
@@ -389,7 +392,7 @@ ORIBI_INLINE void multiply_panel(packed_format f, const work *w, uint32_t panel)
   const size_t panel_bytes = (size_t)(a->k / f.block_len) * f.packed_bytes;
   panel_range weights;
   tile_sums sums;
-  unpack_range(f, a->panels + panel * panel_bytes, w->first_group, w->n_groups, &weights);
+  unpack_range(f, a->panels + panel * panel_bytes, panel_bytes, w->first_group, w->n_groups, &weights);
   __asm__ volatile("" : : "r"(&weights), "r"(w) : "memory"); /* the compiler does not know that tiles read them */
   for (uint32_t r = 0; r < w->n_rows; r += TILE_ROWS) {
     const uint32_t n_left = w->n_rows - r, n_steps = w->n_groups * f.n_scales;
