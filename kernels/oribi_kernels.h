@@ -20,7 +20,7 @@ extern "C" {
 
 #define ORIBI_PANEL_ROWS 16     /* output rows of a packed panel: the SIMD lanes */
 #define ORIBI_GROUP_LEN 32      /* inputs that share one activation scale */
-#define ORIBI_HALF_GROUP_LEN 16 /* inputs that share one activation sum, and one weight scale in Q2_K, Q3_K, Q6_K */
+#define ORIBI_HALF_GROUP_LEN 16 /* inputs that share one activation sum, and in some formats one weight scale */
 #define ORIBI_PAGE_LEN 64       /* positions of a key/value page, and of one online-softmax block */
 #define ORIBI_SPLIT_LEN 256     /* positions of an attention split; splits are merged in order */
 #define ORIBI_STATE_HEADER 16   /* floats before the accumulator in an attention state: max, sum, then unused */
@@ -86,9 +86,18 @@ enum oribi_dtype {
   ORIBI_Q5_K = 13,
   ORIBI_Q6_K = 14,
   ORIBI_Q8_K = 15,
+  ORIBI_IQ2_XXS = 16,
+  ORIBI_IQ2_XS = 17,
+  ORIBI_IQ3_XXS = 18,
+  ORIBI_IQ1_S = 19,
   ORIBI_IQ4_NL = 20,
+  ORIBI_IQ3_S = 21,
+  ORIBI_IQ2_S = 22,
   ORIBI_IQ4_XS = 23,
+  ORIBI_IQ1_M = 29,
   ORIBI_BF16 = 30,
+  ORIBI_TQ1_0 = 34,
+  ORIBI_TQ2_0 = 35,
   ORIBI_MXFP4 = 39,
 };
 

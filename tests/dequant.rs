@@ -22,7 +22,9 @@ fn check(dtype: DType) {
     let mut got = vec![f32::NAN; want.len()];
     quant::dequantize(dtype, &bytes, &mut got).unwrap();
     for (k, (&got, &want)) in got.iter().zip(&want).enumerate() {
-        assert!(same_bits(got, want), "{dtype} element {k}: {got:e} is not {want:e}");
+        // The package gives IQ1_S's zeros, which only a zero scale makes, the sign of code plus minimum.
+        let same_zero = dtype == DType::IQ1_S && got == 0.0 && want == 0.0;
+        assert!(same_zero || same_bits(got, want), "{dtype} element {k}: {got:e} is not {want:e}");
     }
 }
 
@@ -36,7 +38,7 @@ fn every_format_that_python_knows_has_the_same_bits() {
             n_formats += 1;
         }
     }
-    assert_eq!(n_formats, 16);
+    assert_eq!(n_formats, 25);
 }
 
 #[test]

@@ -36,6 +36,15 @@ const FORMATS: &[DType] = &[
     DType::IQ4_NL,
     DType::IQ4_XS,
     DType::MXFP4,
+    DType::IQ1_S,
+    DType::IQ1_M,
+    DType::IQ2_XXS,
+    DType::IQ2_XS,
+    DType::IQ2_S,
+    DType::IQ3_XXS,
+    DType::IQ3_S,
+    DType::TQ1_0,
+    DType::TQ2_0,
 ];
 
 fn options(n_threads: usize, isa: Option<Isa>) -> ModelOptions<'static> {

@@ -39,7 +39,7 @@ impl Block {
         &self.codes[..self.len]
     }
 
-    /// Elements that share a scale: 16 or 32, in Q8_K 256.
+    /// Elements that share a scale: 16 or 32, in Q8_K, TQ1_0 and TQ2_0 256.
     pub fn group_len(&self) -> usize {
         self.group_len
     }

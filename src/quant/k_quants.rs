@@ -85,7 +85,7 @@ pub(super) fn q8_k(bytes: &[u8], block: &mut Block) {
 
 /// The `n_bits` of element k in a bit plane: each run of `run` bytes serves `run * 8 / n_bits` consecutive elements, the
 /// first `run` of them from the lowest bits of the run's bytes, the next `run` from the bits above, and so on.
-fn plane(bytes: &[u8], k: usize, n_bits: usize, run: usize) -> u8 {
+pub(super) fn plane(bytes: &[u8], k: usize, n_bits: usize, run: usize) -> u8 {
     let per_run = run * 8 / n_bits;
     let byte = bytes[k / per_run * run + k % run];
     let shift = k % per_run / run * n_bits;

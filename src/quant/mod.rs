@@ -11,15 +11,19 @@
 //! | `legacy.rs` | Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q8_1: blocks of 32 with their own scale |
 //! | `k_quants.rs` | Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Q8_K: super-blocks of 256 whose group scales are integers too |
 //! | `codebook.rs` | IQ4_NL, IQ4_XS, MXFP4: 4-bit indices into a table |
+//! | `grids.rs` | IQ1_S, IQ1_M, IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S: indices of points of a grid |
+//! | `ternary.rs` | TQ1_0, TQ2_0: -1, 0, 1 |
 //!
 //! Source of the layouts: `ggml-common.h` of ggml. The `gguf` Python package computes the same bits for the formats it knows.
 
 mod block;
 mod codebook;
 mod floats;
+mod grids;
 mod k_quants;
 mod legacy;
 pub mod recipes;
+mod ternary;
 
 pub use block::{Block, MAX_BLOCK_LEN, MAX_GROUPS};
 
@@ -55,6 +59,15 @@ fn decoder(dtype: DType) -> Result<Decoder> {
         DType::IQ4_NL => Decoder::Blocks(codebook::iq4_nl),
         DType::IQ4_XS => Decoder::Blocks(codebook::iq4_xs),
         DType::MXFP4 => Decoder::Blocks(codebook::mxfp4),
+        DType::IQ1_S => Decoder::Blocks(grids::iq1_s),
+        DType::IQ1_M => Decoder::Blocks(grids::iq1_m),
+        DType::IQ2_XXS => Decoder::Blocks(grids::iq2_xxs),
+        DType::IQ2_XS => Decoder::Blocks(grids::iq2_xs),
+        DType::IQ2_S => Decoder::Blocks(grids::iq2_s),
+        DType::IQ3_XXS => Decoder::Blocks(grids::iq3_xxs),
+        DType::IQ3_S => Decoder::Blocks(grids::iq3_s),
+        DType::TQ1_0 => Decoder::Blocks(ternary::tq1_0),
+        DType::TQ2_0 => Decoder::Blocks(ternary::tq2_0),
         _ => bail!(Unsupported, "tensor type {dtype} cannot be dequantized"),
     })
 }
@@ -121,14 +134,14 @@ mod tests {
             assert!(block.mins().is_none_or(|mins| mins.len() == block.scales().len()), "{}", row.name);
             n_formats += 1;
         }
-        assert_eq!(n_formats, 15);
+        assert_eq!(n_formats, 24);
     }
 
     #[test]
     fn a_type_known_only_by_size_is_refused_by_name() {
-        let error = dequantize(DType::IQ2_XXS, &[0; 66], &mut [0.0; 256]).unwrap_err();
+        let error = dequantize(DType::NVFP4, &[0; 36], &mut [0.0; 64]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
-        assert!(error.to_string().contains("IQ2_XXS"), "{error}");
+        assert!(error.to_string().contains("NVFP4"), "{error}");
         assert_eq!(unpack_block(DType::F16, &[0; 2]).unwrap_err().kind(), ErrorKind::Unsupported);
     }
 

@@ -149,6 +149,12 @@ fn scales(dtype: DType) -> (&'static [usize], f32) {
         DType::Q4_K | DType::Q5_K => (&[0, 2], 0.0001),
         DType::Q6_K => (&[208], 0.00003),
         DType::IQ4_XS => (&[0], 0.00004),
+        DType::IQ1_S => (&[0], 0.01),
+        DType::IQ2_XXS | DType::IQ2_XS | DType::IQ2_S => (&[0], 0.001),
+        DType::IQ3_XXS => (&[0], 0.0005),
+        DType::IQ3_S => (&[0], 0.0005),
+        DType::TQ1_0 => (&[52], 0.05),
+        DType::TQ2_0 => (&[64], 0.05),
         _ => (&[], 0.05),
     }
 }
@@ -172,6 +178,10 @@ pub fn random_data(dtype: DType, n_elems: usize, random: &mut Random) -> Vec<u8>
                 match dtype {
                     // An exponent near 2^-6.
                     DType::MXFP4 => block[0] = 120 + (block[0] % 3),
+                    // A scale of 2^-7: its nibbles are the upper ones of four bytes, from the lowest on.
+                    DType::IQ1_M => [(49, 0), (51, 0), (53, 0), (55, 2)].iter().for_each(|&(at, nibble)| {
+                        block[at] = block[at] & 15 | nibble << 4;
+                    }),
                     DType::Q8_K => block[..4].copy_from_slice(&(0.0005f32 * (1.5 + 0.5 * random.unit())).to_le_bytes()),
                     _ => {}
                 }

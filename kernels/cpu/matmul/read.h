@@ -27,10 +27,26 @@ typedef struct {
   vfloat s, m;
 } vscales;
 
+/* The same where d is binary32. */
+ORIBI_INLINE vscales read_scales_f32(packed_format f, const uint8_t *block, const uint8_t *group, int part, int lane) {
+  const vfloat d = v_load_f32(block + 4 * lane);
+  vscales v = {d, v_zero()};
+  if (f.scale == SCALE_F32_I8 || f.scale == SCALE_F32_I8_MIN) {
+    v.s = v_mul(d, v_f32_of_i32(v_load_i8(group + part * ROWS + lane)));
+  }
+  if (f.scale == SCALE_F32_I8_MIN) v.m = v_mul(d, v_f32_of_i32(v_load_i8(group + ROWS + lane)));
+  if (f.scale == SCALE_F32_NIBBLE) {
+    const vint both = v_load_u8(group + lane);
+    v.s = v_mul(d, v_f32_of_i32(part ? v_shift_right_i32(both, 4) : v_and_i32(both, 15)));
+  }
+  return v;
+}
+
 /* Scale and minimum in part `part` of a group; see packed_scales_of. -(dmin * mn) is (-dmin) * mn, bit for bit. */
 ORIBI_INLINE vscales read_scales(packed_format f, const uint8_t *block, const uint8_t *group, int part, int lane) {
   const uint8_t *sc = group + part * ROWS + lane;
   vscales v = {v_zero(), v_zero()};
+  if (f.scale >= SCALE_F32_I8) return read_scales_f32(f, block, group, part, lane);
   if (f.scale == SCALE_E8M0) {
     v.s = v_load_e8m0_half(block + lane);
     return v;

@@ -1,12 +1,15 @@
-/* pack - up to 16 rows of file blocks to one packed panel (see packed.h). Scales are copied bit for bit; codes are only moved.
+/* pack - up to 16 rows of file blocks to one packed panel (see packed.h). Scales are copied bit for bit; codes are only moved,
+ * but for the IQ formats, whose scales are made integers times d and whose indices of grid points become codes.
  *
  * Source of the file layouts: ggml-common.h of ggml. All bit planes of the 256-blocks follow one pattern: a run of bytes
  * serves consecutive inputs, the first ones from the lowest bits of the run, the next from the bits above, and so on. */
 #include "../packed.h"
+#include "grids.h"
 
 /* Unsigned codes of one block of one row. */
 typedef struct {
   uint8_t code[256];
+  const uint64_t *points; /* of the format's grid, a code per byte */
 } block_codes;
 
 /* Adds n_bits of every input, shifted up by `up`, from the planes in src; see above. */
@@ -28,15 +31,20 @@ static inline void read_nibbles(const uint8_t *src, uint8_t *code) {
   }
 }
 
-/* Bit k of 4 bytes is bit 4 of code k. Eight at once: every byte of a word keeps its own bit of the source byte, which adding
- * 0x7f then carries to the byte's top. */
-static inline void read_fifth_bits(const uint8_t *src, uint8_t *code) {
+/* Bit i of a byte as the lowest bit of byte i: every byte of a word keeps its own bit of the source byte, which adding 0x7f then
+ * carries to the byte's top. */
+static inline uint64_t bytes_of_bits(unsigned bits) {
   const uint64_t ones = 0x0101010101010101u;
+  const uint64_t own_bit = bits * ones & 0x8040201008040201u;
+  return (own_bit + 0x7f * ones) >> 7 & ones;
+}
+
+/* Bit k of 4 bytes is bit 4 of code k. */
+static inline void read_fifth_bits(const uint8_t *src, uint8_t *code) {
   for (int i = 0; i < GROUP / 8; i++) {
-    const uint64_t own_bit = src[i] * ones & 0x8040201008040201u;
     uint64_t eight;
     memcpy(&eight, code + 8 * i, sizeof eight);
-    eight |= ((own_bit + 0x7f * ones) >> 7 & ones) << 4;
+    eight |= bytes_of_bits(src[i]) << 4;
     memcpy(code + 8 * i, &eight, sizeof eight);
   }
 }
@@ -175,6 +183,145 @@ static void read_iq4_xs(const uint8_t *src, block_codes *c, uint8_t *block, int 
   }
 }
 
+/* 48 and 4 bytes of 5 and 4 ternary digits each, d. A byte is a fraction: its digits are what times 3, 9 .. carries over 256. Digit
+ * n of the first 32 bytes belongs to input 32 * n and up, of the next 16 to 160 + 16 * n, of the last 4 to 240 + 4 * n. */
+static void read_tq1_0(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  static const struct { int at, n_bytes, n_digits; } runs[] = {{0, 32, 5}, {32, 16, 5}, {48, 4, 4}};
+  uint8_t *code = c->code;
+  copy_u16(block, row, src + 52);
+  for (int r = 0; r < 3; r++) {
+    uint8_t power = 1;
+    for (int n = 0; n < runs[r].n_digits; n++, power = (uint8_t)(3 * power)) {
+      for (int i = 0; i < runs[r].n_bytes; i++) *code++ = (uint8_t)((uint8_t)(src[runs[r].at + i] * power) * 3 >> 8);
+    }
+  }
+}
+
+/* 64 of 2-bit codes, d. */
+static void read_tq2_0(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  copy_u16(block, row, src + 64);
+  read_plane(src, 2, 32, 0, c);
+}
+
+/* ---- points of a grid; see grids.h ---- */
+
+static inline void store_d_f32(uint8_t *block, int row, uint16_t d, float factor) {
+  const float d32 = f32_of_f16(d) * factor; /* exact */
+  memcpy(block + 4 * row, &d32, sizeof d32);
+}
+
+/* 8 codes: a point of 8 coordinates, or two of 4; `flags` a bit per code, which becomes bit `at_bit` of it. */
+static inline void store_eight(block_codes *c, int run, uint64_t codes, unsigned flags, int at_bit) {
+  codes |= bytes_of_bits(flags) << at_bit;
+  memcpy(c->code + 8 * run, &codes, sizeof codes);
+}
+
+/* 7 signs and, as the eighth, their parity. */
+static inline unsigned signs_of_7(uint32_t bits) {
+  unsigned signs = bits & 127, parity = signs ^ signs >> 4;
+  parity ^= parity >> 2;
+  parity ^= parity >> 1;
+  return signs | (parity & 1) << 7;
+}
+
+static inline uint8_t odd(unsigned n) { return (uint8_t)(2 * n + 1); }
+
+/* d, 32 low bytes of indices, per group 16 bits: 4 times 3 upper bits of indices, 3 of scale, whether the grid moves down. */
+static void read_iq1_s(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  store_d_f32(block, row, load_u16(src), 0.125f);
+  for (int g = 0; g < 8; g++) {
+    const unsigned high = load_u16(src + 34 + 2 * g), scale = odd(high >> 12 & 7);
+    group_scales(format_iq1_s, block, g, 0)[row] = (uint8_t)(8 * scale);
+    group_scales(format_iq1_s, block, g, 1)[row] = (uint8_t)(high >> 15 ? -(int)scale : (int)scale);
+    for (int i = 0; i < 4; i++) {
+      store_eight(c, 4 * g + i, c->points[src[2 + 4 * g + i] | (high >> 3 * i & 7) << 8], 0, 0);
+    }
+  }
+}
+
+/* 32 low bytes of indices, 16 of nibbles: 3 upper bits, whether the grid moves down; 4 times 16 bits: 4 scales of 3 bits, and
+ * from the first to the last a nibble of d from its lowest. */
+static void read_iq1_m(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  unsigned d = 0;
+  for (int i = 0; i < 4; i++) d |= (unsigned)(src[49 + 2 * i] >> 4) << 4 * i;
+  store_d_f32(block, row, (uint16_t)d, 0.125f);
+  for (int g = 0; g < 8; g++) {
+    const unsigned scales = load_u16(src + 48 + g / 2 * 2) >> g % 2 * 6;
+    group_scales(format_iq1_m, block, g, 0)[row] = (uint8_t)(odd(scales & 7) | odd(scales >> 3 & 7) << 4);
+    for (int run = 4 * g; run < 4 * g + 4; run++) {
+      const unsigned high = src[32 + run / 2] >> run % 2 * 4;
+      store_eight(c, run, c->points[src[run] | (high & 7) << 8], high & 8 ? 255 : 0, 2);
+    }
+  }
+}
+
+/* d, per group 4 indices, then 4 times 7 signs and 4 bits of scale. */
+static void read_iq2_xxs(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  store_d_f32(block, row, load_u16(src), 0.125f);
+  for (int g = 0; g < 8; g++) {
+    const uint8_t *indices = src + 2 + 8 * g;
+    const uint32_t signs = load_u32(indices + 4);
+    group_scales(format_iq2_xxs, block, g, 0)[row] = odd(signs >> 28);
+    for (int i = 0; i < 4; i++) store_eight(c, 4 * g + i, c->points[indices[i]], signs_of_7(signs >> 7 * i), 2);
+  }
+}
+
+/* The scales of IQ2_XS and IQ2_S: a nibble per half group. */
+static inline void read_half_scales(packed_format f, const uint8_t *src, uint8_t *block, int row) {
+  for (int g = 0; g < 8; g++) {
+    group_scales(f, block, g, 0)[row] = odd(src[g] & 15);
+    group_scales(f, block, g, 1)[row] = odd(src[g] >> 4);
+  }
+}
+
+/* d, 32 times 9 bits of index and 7 signs, 8 of scales. */
+static void read_iq2_xs(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  store_d_f32(block, row, load_u16(src), 0.125f);
+  read_half_scales(format_iq2_xs, src + 66, block, row);
+  for (int run = 0; run < 32; run++) {
+    const unsigned both = load_u16(src + 2 + 2 * run);
+    store_eight(c, run, c->points[both & 511], signs_of_7(both >> 9), 2);
+  }
+}
+
+/* d, 32 low bytes of indices, 32 of signs, 8 of the indices' upper 2 bits, 8 of scales. */
+static void read_iq2_s(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  store_d_f32(block, row, load_u16(src), 0.125f);
+  read_half_scales(format_iq2_s, src + 74, block, row);
+  for (int run = 0; run < 32; run++) {
+    const unsigned high = src[66 + run / 4] >> run % 4 * 2 & 3;
+    store_eight(c, run, c->points[src[2 + run] | high << 8], src[34 + run], 2);
+  }
+}
+
+/* d, 64 indices, per group 4 times 7 signs and 4 bits of scale. */
+static void read_iq3_xxs(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  store_d_f32(block, row, load_u16(src), 0.25f);
+  for (int g = 0; g < 8; g++) {
+    const uint32_t signs = load_u32(src + 66 + 4 * g);
+    group_scales(format_iq3_xxs, block, g, 0)[row] = odd(signs >> 28);
+    for (int i = 0; i < 4; i++) {
+      const uint8_t *pair = src + 2 + 8 * g + 2 * i;
+      store_eight(c, 4 * g + i, c->points[pair[0]] | c->points[pair[1]] << 32, signs_of_7(signs >> 7 * i), 3);
+    }
+  }
+}
+
+/* d, 64 low bytes of indices, 8 of their ninth bits, 32 of signs, 4 of scales: a nibble per group. */
+static void read_iq3_s(const uint8_t *src, block_codes *c, uint8_t *block, int row) {
+  copy_u16(block, row, src);
+  for (int g = 0; g < 8; g++) {
+    const unsigned ninth = src[66 + g];
+    group_scales(format_iq3_s, block, g, 0)[row] = odd(src[106 + g / 2] >> g % 2 * 4 & 15);
+    for (int i = 0; i < 4; i++) {
+      const uint8_t *pair = src + 2 + 8 * g + 2 * i;
+      const uint64_t first = c->points[pair[0] | (ninth >> 2 * i & 1) << 8];
+      const uint64_t second = c->points[pair[1] | (ninth >> (2 * i + 1) & 1) << 8];
+      store_eight(c, 4 * g + i, first | second << 32, src[74 + 4 * g + i], 3);
+    }
+  }
+}
+
 /* ---- codes to lines ---- */
 
 /* n_bits of 32 codes of one row, from bit `down` of each, into lines; the inverse of packed_bits. The four inputs of a step are
@@ -194,12 +341,12 @@ static inline void store_bits(uint8_t *lines, int n_bits, int row, const uint8_t
   }
 }
 
-static inline void pack_blocks(const oribi_pack_args *a, packed_format f, read_fn read) {
+static inline void pack_blocks(const oribi_pack_args *a, packed_format f, read_fn read, const uint64_t *points) {
   for (uint32_t b = 0; b < a->k / f.block_len; b++) {
     uint8_t *block = a->dst + (size_t)b * f.packed_bytes;
     memset(block, 0, f.packed_bytes);
     for (int row = 0; row < (int)a->n_rows; row++) {
-      block_codes c = {{0}};
+      block_codes c = {.points = points};
       read(a->src + (size_t)row * a->src_stride + (size_t)b * f.block_bytes, &c, block, row);
       for (int g = 0; g < f.n_groups; g++) {
         uint8_t *group = block + f.groups_at + g * f.group_bytes;
@@ -210,9 +357,20 @@ static inline void pack_blocks(const oribi_pack_args *a, packed_format f, read_f
   }
 }
 
-#define PACK(name, ...)                       \
+static inline void pack_codes(const oribi_pack_args *a, packed_format f, uint32_t dtype, read_fn read) {
+  const grid_set grid = grid_of(dtype);
+  if (grid.n_words == 0) {
+    pack_blocks(a, f, read, NULL);
+    return;
+  }
+  uint64_t points[MAX_GRID_POINTS];
+  list_points(grid, points);
+  pack_blocks(a, f, read, points);
+}
+
+#define PACK(name, id, ...)                   \
   void oribi_pack_##name##_ref(const void *); \
-  void oribi_pack_##name##_ref(const void *args) { pack_blocks(args, format_##name, read_##name); }
+  void oribi_pack_##name##_ref(const void *args) { pack_codes(args, format_##name, id, read_##name); }
 PACKED_FORMATS(PACK)
 
 /* ---- float weights: the 16 rows' elements of one input, then the next input's ---- */

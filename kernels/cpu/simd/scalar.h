@@ -22,6 +22,12 @@ static inline int32_t load_i32(const uint8_t *p) {
   return v;
 }
 
+static inline uint32_t load_u32(const uint8_t *p) {
+  uint32_t v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+
 static inline float load_f32(const uint8_t *p) {
   float v;
   memcpy(&v, p, sizeof v);

@@ -73,6 +73,13 @@ fn random_rows(dtype: DType, n_rows: usize, k: usize, scales: Scales, random: &m
         if dtype == DType::MXFP4 && scales == Scales::Usual {
             block[0] = 120 + random.below(8) as u8; // the exponent of the scale, 128 for 1
         }
+        if dtype == DType::IQ1_M {
+            let bits = random_half(scales, random);
+            for i in 0..4 {
+                let nibble = &mut block[49 + 2 * i];
+                *nibble = *nibble & 15 | ((bits >> (4 * i) & 15) as u8) << 4;
+            }
+        }
         for (at, len) in float_fields(dtype) {
             match len {
                 2 if dtype != DType::BF16 => {
@@ -95,11 +102,14 @@ fn float_fields(dtype: DType) -> Vec<(usize, usize)> {
         DType::F32 | DType::Q8_K => vec![(0, 4)],
         DType::F16 | DType::BF16 => vec![(0, 2)],
         DType::Q4_0 | DType::Q5_0 | DType::Q8_0 | DType::IQ4_NL | DType::IQ4_XS => vec![(0, 2)],
+        DType::IQ1_S | DType::IQ2_XXS | DType::IQ2_XS | DType::IQ2_S | DType::IQ3_XXS | DType::IQ3_S => vec![(0, 2)],
+        DType::TQ1_0 => vec![(52, 2)],
+        DType::TQ2_0 => vec![(64, 2)],
         DType::Q4_1 | DType::Q5_1 | DType::Q8_1 | DType::Q4_K | DType::Q5_K => vec![(0, 2), (2, 2)],
         DType::Q2_K => vec![(80, 2), (82, 2)],
         DType::Q3_K => vec![(108, 2)],
         DType::Q6_K => vec![(208, 2)],
-        DType::MXFP4 => vec![],
+        DType::MXFP4 | DType::IQ1_M => vec![], // an exponent; four nibbles
         _ => panic!("where are the scales of {dtype}?"),
     }
 }

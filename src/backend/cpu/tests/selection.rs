@@ -26,6 +26,15 @@ fn the_ids_of_the_header_are_those_of_the_format_table() {
         (DType::IQ4_XS, c::ORIBI_IQ4_XS),
         (DType::BF16, c::ORIBI_BF16),
         (DType::MXFP4, c::ORIBI_MXFP4),
+        (DType::IQ1_S, c::ORIBI_IQ1_S),
+        (DType::IQ1_M, c::ORIBI_IQ1_M),
+        (DType::IQ2_XXS, c::ORIBI_IQ2_XXS),
+        (DType::IQ2_XS, c::ORIBI_IQ2_XS),
+        (DType::IQ2_S, c::ORIBI_IQ2_S),
+        (DType::IQ3_XXS, c::ORIBI_IQ3_XXS),
+        (DType::IQ3_S, c::ORIBI_IQ3_S),
+        (DType::TQ1_0, c::ORIBI_TQ1_0),
+        (DType::TQ2_0, c::ORIBI_TQ2_0),
     ];
     for (dtype, id) in ids {
         assert_eq!(dtype as u32, id, "{dtype}");

@@ -16,7 +16,7 @@ fn unpack_row(dtype: DType, panel: &[u8], row: usize, k: usize) -> Vec<f32> {
 fn a_packed_row_is_the_dequantized_row() {
     let mut random = Random(1);
     let dtypes = dtypes();
-    assert_eq!(dtypes.len(), 18);
+    assert_eq!(dtypes.len(), 27);
     for dtype in dtypes {
         for (scales, n_rows, n_blocks) in
             [(Scales::Usual, 16, 3), (Scales::Usual, 1, 1), (Scales::Extreme, 5, 2), (Scales::Wild, 33, 4)]
@@ -42,13 +42,16 @@ fn a_packed_row_is_the_dequantized_row() {
 }
 
 #[test]
-fn a_packed_panel_is_within_four_percent_of_the_file() {
+fn a_packed_panel_is_within_four_percent_of_the_file_or_twice_an_expanded_one() {
+    use DType::{IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS, TQ1_0};
+    let expanded = [IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS, TQ1_0];
     for dtype in dtypes() {
         let k = 4096;
         let (packed, file) = (panel_bytes(dtype, k).unwrap(), 16 * dtype.row_bytes(k).unwrap());
         let percent = 100.0 * (packed as f64 / file as f64 - 1.0);
         println!("{dtype}: {packed} bytes packed, {file} in the file, {percent:+.1} %");
-        assert!(percent <= 4.0 && percent > -11.5, "{dtype}: {percent:+.1} %");
+        let most = if expanded.contains(&dtype) { 100.0 } else { 4.0 };
+        assert!(percent <= most && percent > -11.5, "{dtype}: {percent:+.1} %");
     }
 }
 
@@ -57,7 +60,7 @@ fn a_panel_of_a_part_of_a_block_or_of_too_much_has_no_size() {
     assert_eq!(panel_bytes(DType::Q4_0, 32), Some(288));
     assert_eq!(panel_bytes(DType::Q4_0, 33), None);
     assert_eq!(panel_bytes(DType::Q4_K, 128), None);
-    assert_eq!(panel_bytes(DType::IQ2_XXS, 256), None);
+    assert_eq!(panel_bytes(DType::NVFP4, 256), None);
     assert_eq!(panel_bytes(DType::F32, usize::MAX / 63), None);
     assert_eq!(panel_bytes(DType::Q4_0, usize::MAX / 32 * 32), None);
 }
