@@ -122,6 +122,10 @@ const oribi_kernel *oribi_kernels(size_t *n_kernels);
  * number of its blocks. */
 size_t oribi_panel_bytes(uint32_t dtype, size_t k);
 
+/* Activation rows up to which a format's portable matmul kernel for an instruction set (one ORIBI_ISA_* bit) hands over to the
+ * kernel of the next lower one that takes the same activations; 0 where it never does. */
+uint32_t oribi_matmul_few_rows(uint32_t dtype, uint32_t isa);
+
 /* ---- weights ------------------------------------------------------------------------------------------------------ */
 
 typedef struct {

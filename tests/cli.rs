@@ -318,6 +318,45 @@ fn run_stops_where_it_is_told_to() {
 }
 
 #[test]
+fn inspect_tells_which_kernels_run() {
+    let all = json(&["inspect", "--kernels", "--json"], "");
+    let formats = all["formats"].as_array().expect("a list");
+    assert_eq!(formats.len(), 27);
+    for format in formats {
+        let kernels = format["kernels"].as_array().expect("a list");
+        assert!(kernels.len() >= 2 && kernels[0]["rows"] == "1", "{format}");
+        assert!(kernels.iter().all(|k| k["kernel"].as_str().is_some_and(|name| name.starts_with("oribi_matmul_"))));
+        assert_eq!(
+            format["expanded"].as_bool(),
+            Some(
+                format["packed_bits_per_weight"].as_f64() > format["bits_per_weight"].as_f64().map(|bits| bits * 1.04)
+            )
+        );
+    }
+    assert!(all["operations"].as_array().is_some_and(|list| list.iter().any(|k| k["operation"] == "attention")));
+
+    let scalar = finish(oribi().args(["inspect", "--kernels"]).env("ORIBI_ISA", "scalar"));
+    assert_eq!(scalar.status, 0, "{}", scalar.stderr);
+    assert!(scalar.stdout.starts_with("kernels for scalar: portable code\n"), "{}", scalar.stdout);
+    let line = |format: &str| {
+        let mut lines = scalar.stdout.lines();
+        lines.find(|line| line.split_whitespace().next() == Some(format)).expect("a line of the format").to_string()
+    };
+    assert!(line("IQ2_XXS").contains("expanded to 3.38") && line("IQ2_XXS").contains("iq2_xxs_ref (scalar)"));
+    assert!(!line("Q4_0").contains("expanded") && line("Q4_0").ends_with("as portable"));
+    let column = |format: &str, word: &str| line(format).find(word);
+    assert_eq!(column("format", "1 row"), column("Q4_0", "q4_0_ref"), "{}", scalar.stdout);
+    assert_eq!(column("format", "1 row"), column("IQ2_XXS", "iq2_xxs_ref"), "{}", scalar.stdout);
+
+    let model = common::model(SMOLLM2);
+    let own = json(&["inspect", "--kernels", "--json", path(&model)], "");
+    let names: Vec<_> = own["formats"].as_array().expect("a list").iter().map(|f| f["format"].as_str()).collect();
+    assert_eq!(names, [Some("Q4_1"), Some("Q8_0")]);
+    assert_eq!(own["formats"][0]["n_tensors"], 210);
+    refused(&["inspect", "--kernels", "nowhere.gguf"], &["nowhere.gguf"]);
+}
+
+#[test]
 fn synth_makes_a_file_that_runs() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("made.gguf");

@@ -178,6 +178,13 @@ static inline int packed_has_min(packed_format f) {
          f.scale == SCALE_F32_I8_MIN;
 }
 
+/* Activation rows up to which the matmul kernel of a matrix unit hands over to the vector kernel that takes the same
+ * activations, because that is faster (a tile of few rows is mostly empty); 0 for kernels that never do. */
+static inline uint32_t packed_few_rows(packed_format f, uint32_t isa) {
+  if (isa == ORIBI_ISA_AMX) return f.n_scales == 2 ? 10 : 4;
+  return isa == ORIBI_ISA_I8MM ? 1 : 0;
+}
+
 #define PACKED_MEMBER(type, member) sizeof(((type *)0)->member)
 #define PACKED_SHAPE(type, n_elems, n_bytes)                                                                        \
   .block_len = n_elems, .block_bytes = n_bytes, .packed_bytes = sizeof(type),                                       \

@@ -89,7 +89,7 @@ ORIBI_INLINE void sum_part(packed_format f, int part, columns at_once, int n_row
                             .rows4 = name##_4,                                                        \
                             .panel_bytes = CODES_PANEL_BYTES(format_##name),                          \
                             .acts_row_bytes = 2 * (size_t)a->k};                                      \
-    if (a->n_rows == 1) {                                                                             \
+    if (a->n_rows <= packed_few_rows(format_##name, ORIBI_ISA_I8MM)) {                                \
       oribi_matmul_##name##_dotprod(args);                                                            \
     } else {                                                                                          \
       matmul_tiles(a, &tiles);                                                                        \

@@ -24,8 +24,6 @@ enum {
   TILE_ROWS = 16,
   MAX_STEPS = 16,
   MAX_ROWS = 256,      /* their planes of a range are 256 KB: half of a small second-level cache */
-  FEW_ROWS = 4,        /* up to which the vector kernel is faster */
-  FEW_ROWS_HALVES = 10, /* the same for formats with a scale per half group */
   MAX_LINES = 12,      /* of an unpacked group */
   TILE_BYTES = TILE_ROWS * LINE,
   LAST_STRIDE = MAX_STEPS * 2 * GROUP + LINE, /* not a power of two */
@@ -431,14 +429,12 @@ ORIBI_INLINE void matmul_tiles(packed_format f, const oribi_matmul_args *a) {
   _tile_release();
 }
 
-ORIBI_INLINE uint32_t few_rows(packed_format f) { return f.n_scales == 2 ? FEW_ROWS_HALVES : FEW_ROWS; }
-
 #define MATMUL(name, ...)                                                 \
   void oribi_matmul_##name##_avx512(const void *);                        \
   void oribi_matmul_##name##_amx(const void *);                           \
   void oribi_matmul_##name##_amx(const void *args) {                      \
     const oribi_matmul_args *a = args;                                    \
-    if (a->n_rows <= few_rows(format_##name)) {                           \
+    if (a->n_rows <= packed_few_rows(format_##name, ORIBI_ISA_AMX)) {     \
       oribi_matmul_##name##_avx512(args);                                 \
     } else {                                                              \
       matmul_tiles(format_##name, a);                                     \

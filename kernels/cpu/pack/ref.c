@@ -412,3 +412,12 @@ size_t oribi_panel_bytes(uint32_t dtype, size_t k) {
     default: return 0;
   }
 }
+
+uint32_t oribi_matmul_few_rows(uint32_t dtype, uint32_t isa) {
+  switch (dtype) {
+#define FEW_ROWS(name, id, ...) \
+  case id: return packed_few_rows(format_##name, isa);
+    PACKED_FORMATS(FEW_ROWS)
+    default: return 0;
+  }
+}

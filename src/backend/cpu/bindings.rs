@@ -97,6 +97,9 @@ unsafe extern "C" {
 unsafe extern "C" {
     pub fn oribi_panel_bytes(dtype: u32, k: usize) -> usize;
 }
+unsafe extern "C" {
+    pub fn oribi_matmul_few_rows(dtype: u32, isa: u32) -> u32;
+}
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct oribi_pack_args {

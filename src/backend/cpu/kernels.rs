@@ -117,6 +117,11 @@ impl Isa {
         self.row().name
     }
 
+    /// What a CPU must have to run its kernels, for people.
+    pub fn features(self) -> &'static str {
+        self.row().features
+    }
+
     fn bits(self) -> u32 {
         self.row().bits
     }
@@ -274,6 +279,15 @@ impl Kernel {
     /// Activation rows of its widest register tile: batches up to this size read the weights once.
     pub fn max_rows(self) -> usize {
         self.0.max_rows as usize
+    }
+
+    /// Activation rows up to which it hands over to the kernel of the next lower instruction set; 0 where it never does.
+    pub fn few_rows(self) -> usize {
+        if self.op() != c::ORIBI_OP_MATMUL || self.is_native() {
+            return 0;
+        }
+        // SAFETY: a pure function of two numbers.
+        unsafe { c::oribi_matmul_few_rows(self.0.dtype, self.0.isa) as usize }
     }
 
     /// Calls the kernel.

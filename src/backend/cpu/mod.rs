@@ -3,6 +3,7 @@
 /// The C types of `kernels/oribi_kernels.h`.
 pub(crate) mod bindings;
 pub mod caches;
+pub mod choice;
 pub mod cores;
 pub mod kernels;
 #[cfg(feature = "bench")]

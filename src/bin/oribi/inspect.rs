@@ -15,7 +15,7 @@ use serde_json::{Map, json};
 
 use crate::engine::ContextArgs;
 use crate::options::ModelArg;
-use crate::{cache, output};
+use crate::{cache, kernels, output};
 
 /// Arrays of the metadata up to this length are printed in full with `--json`.
 const FULL_ARRAY: usize = 64;
@@ -33,12 +33,18 @@ pub struct Args {
     /// Format of the keys and values in the cache
     #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = ["f16"])]
     cache_type: String,
+    /// Show the kernels that this CPU would use instead: for the file's formats, or without MODEL for every format
+    #[arg(long)]
+    kernels: bool,
     /// One JSON object on standard output; strings and short arrays in full
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: Args) -> Result<()> {
+    if args.kernels {
+        return kernels::run(args.model.name(), args.json);
+    }
     let path = cache::resolve(args.model.name())?;
     let gguf = Gguf::open(&path)?;
     let options = args.context.options();
@@ -140,13 +146,13 @@ fn plural(n: u64, what: &str) -> String {
 }
 
 /// A heading and an indented table.
-fn section(heading: &str, table: Table) -> String {
+pub fn section(heading: &str, table: Table) -> String {
     let lines: Vec<String> = table.lines().map(|line| format!("  {}\n", line.trim_end())).collect();
     format!("\n{heading}\n{}", lines.concat())
 }
 
 /// A table without lines, the columns from `numbers` on aligned to the right.
-fn plain_table(rows: Vec<Vec<String>>, right: &[usize]) -> Table {
+pub fn plain_table(rows: Vec<Vec<String>>, right: &[usize]) -> Table {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);

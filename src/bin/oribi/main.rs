@@ -7,6 +7,7 @@ mod engine;
 mod generation;
 mod inspect;
 mod interrupt;
+mod kernels;
 mod memory;
 mod models;
 mod options;
