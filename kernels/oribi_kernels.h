@@ -35,7 +35,7 @@ enum oribi_isa {
   ORIBI_ISA_AVX2 = 1 << 0,    /* AVX2, FMA, F16C */
   ORIBI_ISA_AVXVNNI = 1 << 1, /* AVX2 and AVX-VNNI */
   ORIBI_ISA_AVX512 = 1 << 2,  /* AVX-512 F, BW, VL, DQ, VNNI; the kernels may also use AVX2, FMA, F16C */
-  ORIBI_ISA_AMX = 1 << 3,     /* AVX512, AVX-512 BF16, AMX tile, int8 and bf16, allowed by the operating system */
+  ORIBI_ISA_AMX = 1 << 3,     /* AVX512, AVX-512 VBMI and BF16, AMX tile, int8 and bf16, allowed by the operating system */
   ORIBI_ISA_NEON = 1 << 8,
   ORIBI_ISA_DOTPROD = 1 << 9, /* NEON and sdot, udot */
   ORIBI_ISA_I8MM = 1 << 10,   /* DOTPROD and smmla, usmmla */
@@ -146,7 +146,8 @@ typedef struct {
 /* ---- matrix product ----------------------------------------------------------------------------------------------- */
 
 /* Per group of 32: scale = max |x| / 32512, codes = x * (32512 / max |x|) rounded to nearest even. A group with an infinity
- * or a NaN gets codes 0 and scale NaN, one so small that 32512 / max |x| overflows gets codes 0 and scale 0. */
+ * or a NaN gets codes 0 and scale NaN, one so small that 32512 / max |x| overflows gets codes 0 and scale 0.
+ * ORIBI_ACTS_BF16: each x rounded to nearest even, a denormal to zero, a NaN to a quiet NaN. */
 typedef struct {
   const float *x;  /* [n_rows][k] */
   size_t x_stride; /* floats */
@@ -157,6 +158,8 @@ typedef struct {
   size_t acts_stride; /* bytes, a multiple of 64 */
 } oribi_quantize_acts_args;
 
+/* Kernels of ORIBI_ACTS_BF16 compute in native numerics: weights rounded as the activations are, float32 sums in the order of
+ * the CPU's matrix unit; see the kernel. For all weight formats they take whole groups of 32 inputs. */
 typedef struct {
   const uint8_t *panels; /* n_panels packed panels, one after the other */
   uint32_t n_panels;

@@ -1,6 +1,6 @@
 /* Packing, activation quantizers and matrix products. */
 #include "../../kernels/cpu/packed.h"
-#include "harness.h"
+#include "weights.h"
 
 /* Inputs and bytes of a block in the file. */
 static void block_of(uint32_t dtype, size_t *len, size_t *bytes) {
@@ -13,8 +13,14 @@ static void block_of(uint32_t dtype, size_t *len, size_t *bytes) {
   }
 }
 
-/* A panel of random rows, each in a buffer that ends with the last row. */
-static uint8_t *packed_panel(const oribi_kernel *pack, uint32_t n_rows, uint32_t k, uint8_t *dst) {
+size_t block_len(uint32_t dtype) {
+  size_t len, bytes;
+  block_of(dtype, &len, &bytes);
+  return len;
+}
+
+/* The rows are in a buffer that ends with the last one. */
+uint8_t *packed_panel(const oribi_kernel *pack, uint32_t n_rows, uint32_t k, uint8_t *dst) {
   size_t len, bytes;
   block_of(pack->dtype, &len, &bytes);
   uint8_t *src = random_bytes(n_rows * (k / len) * bytes);
@@ -75,7 +81,9 @@ static void test_unpack_row(const oribi_kernel *kernel) {
   free(alone);
 }
 
-static size_t acts_row_bytes(oribi_acts acts, size_t k) { return acts == ORIBI_ACTS_F32 ? 4 * k : 2 * k + k / 8 + k / 4; }
+static size_t acts_row_bytes(oribi_acts acts, size_t k) {
+  return acts == ORIBI_ACTS_F32 ? 4 * k : acts == ORIBI_ACTS_BF16 ? 2 * k : 2 * k + k / 8 + k / 4;
+}
 
 static size_t acts_stride(oribi_acts acts, size_t k) { return (acts_row_bytes(acts, k) + 63) / 64 * 64; }
 
@@ -116,8 +124,8 @@ static uint8_t *acts_for(const oribi_kernel *kernel, const float *x, uint32_t n_
   return acts;
 }
 
-static float *product(const oribi_kernel *kernel, const uint8_t *panels, uint32_t n_panels, const float *x,
-                      uint32_t n_rows, uint32_t k) {
+float *product(const oribi_kernel *kernel, const uint8_t *panels, uint32_t n_panels, const float *x, uint32_t n_rows,
+               uint32_t k) {
   uint8_t *acts = acts_for(kernel, x, n_rows, k);
   float *y = exactly((size_t)n_rows * n_panels * 16 * sizeof *y, 0xff);
   const oribi_matmul_args args = {.panels = panels, .n_panels = n_panels, .k = k, .acts = acts,
@@ -129,6 +137,10 @@ static float *product(const oribi_kernel *kernel, const uint8_t *panels, uint32_
 }
 
 static void test_matmul(const oribi_kernel *kernel) {
+  if (kernel->acts == ORIBI_ACTS_BF16) {
+    test_native_matmul(kernel);
+    return;
+  }
   static const uint32_t rows[] = {1, 2, 3, 4, 5, 8, 9, 17, 27};
   size_t len, bytes;
   block_of(kernel->dtype, &len, &bytes);

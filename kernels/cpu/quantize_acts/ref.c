@@ -1,4 +1,4 @@
-/* quantize_acts - activations to 16-bit codes; the scalar oracle.
+/* quantize_acts - activations to 16-bit codes, or for native numerics to bfloat16; the scalar oracle.
  *
  * Per group of 32, with amax = max |x|:
  *
@@ -89,10 +89,31 @@ static void quantize(const oribi_quantize_acts_args *a, store_fn store) {
   for (uint32_t r = 0; r < a->n_rows; r++) quantize_row(a, r, store);
 }
 
+/* bfloat16 as VCVTNEPS2BF16 rounds to it: to nearest even, denormals to zero, a NaN stays a (quiet) NaN. */
+static uint16_t bf16_of_f32(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40);
+  if (magnitude < 0x00800000u) return (uint16_t)(bits >> 16 & 0x8000);
+  return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static void round_rows(const oribi_quantize_acts_args *a) {
+  for (uint32_t r = 0; r < a->n_rows; r++) {
+    for (uint32_t k = a->begin; k < a->end; k++) {
+      const uint16_t rounded = bf16_of_f32(a->x[r * a->x_stride + k]);
+      memcpy(a->acts + r * a->acts_stride + k * sizeof rounded, &rounded, sizeof rounded);
+    }
+  }
+}
+
 void oribi_quantize_acts_i16_ref(const void *args);
 void oribi_quantize_acts_pairs_ref(const void *args);
 void oribi_quantize_acts_planes_ref(const void *args);
+void oribi_quantize_acts_bf16_ref(const void *args);
 
 void oribi_quantize_acts_i16_ref(const void *args) { quantize(args, store_i16); }
 void oribi_quantize_acts_pairs_ref(const void *args) { quantize(args, store_pairs); }
 void oribi_quantize_acts_planes_ref(const void *args) { quantize(args, store_planes); }
+void oribi_quantize_acts_bf16_ref(const void *args) { round_rows(args); }

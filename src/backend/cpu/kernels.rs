@@ -23,7 +23,7 @@ pub enum Isa {
     AvxVnni,
     /// x86-64 with AVX-512 F, BW, VL, DQ and VNNI.
     Avx512,
-    /// x86-64 with AVX-512, its BF16 part, and AMX tiles of int8 and bf16.
+    /// x86-64 with AVX-512, its VBMI and BF16 parts, and AMX tiles of int8 and bf16.
     Amx,
     /// aarch64, every CPU of which has NEON.
     Neon,
@@ -52,7 +52,7 @@ const ISAS: &[IsaRow] = &[
     IsaRow { name: "avx512", features: "AVX-512 F, BW, VL, DQ, VNNI", bits: X86_AVX512 },
     IsaRow {
         name: "amx",
-        features: "AVX-512 with VNNI and BF16, AMX int8 and bf16",
+        features: "AVX-512 with VNNI, VBMI and BF16, AMX int8 and bf16",
         bits: X86_AVX512 | c::ORIBI_ISA_AMX,
     },
     IsaRow { name: "neon", features: "NEON", bits: c::ORIBI_ISA_NEON },
@@ -162,7 +162,7 @@ fn available_bits() -> u32 {
         }
         if has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq") && has!("avx512vnni") {
             bits |= c::ORIBI_ISA_AVX512;
-            if has!("avx512bf16") && super::x86::enable_amx() {
+            if has!("avx512bf16") && has!("avx512vbmi") && super::x86::enable_amx() {
                 bits |= c::ORIBI_ISA_AMX;
             }
         }

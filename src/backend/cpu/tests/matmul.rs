@@ -52,6 +52,33 @@ fn the_oracle_is_the_float64_product_within_its_error_bound() {
     }
 }
 
+/// Native kernels round weights and activations to 8 bits, each by at most 2^-9 of the value; a product then passes at most 16
+/// steps within its group and one per group, each of which rounds a sum that `magnitude` bounds. The bits are compared with an
+/// emulation of the matrix unit in tests/kernels/native_matmul.c.
+#[test]
+fn a_native_product_is_the_float64_product_within_its_error_bound() {
+    let mut random = Random(7);
+    for kernel in runnable(c::ORIBI_OP_MATMUL).into_iter().filter(|kernel| kernel.is_native()) {
+        let dtype = kernel.dtype().unwrap();
+        let (n_rows, n_outputs) = (45, 37);
+        let k = if dtype.block_len() == 256 { 1280 } else { 32 * 27 };
+        let rows = random_rows(dtype, n_outputs, k, Scales::Usual, &mut random);
+        let x = random.units(n_rows * k);
+        let y = matmul(kernel, &pack(dtype, &rows, n_outputs, k), &x, n_rows, k);
+        let rounding = 2f64.powi(-8) + 2f64.powi(-18) + (18 + k / 32) as f64 * 2f64.powi(-24);
+        for (n, row) in rows.chunks_exact(dtype.row_bytes(k).unwrap()).enumerate() {
+            let mut w = vec![0.0; k];
+            dequantize(dtype, row, &mut w).unwrap();
+            for (r, x) in x.chunks_exact(k).enumerate() {
+                let products = || w.iter().zip(x).map(|(&w, &x)| f64::from(w) * f64::from(x));
+                let (want, bound) = (products().sum::<f64>(), products().map(f64::abs).sum::<f64>() * rounding + 1e-30);
+                let got = f64::from(y[r * n_outputs.next_multiple_of(16) + n]);
+                assert!((got - want).abs() <= bound, "{kernel:?}: {got} is not {want} within {bound:e}");
+            }
+        }
+    }
+}
+
 /// Activation rows with zero groups, a zero row, and sizes from tiny to huge.
 fn activations(n_rows: usize, k: usize, scales: Scales, random: &mut Random) -> Vec<f32> {
     let mut x = random.units(n_rows * k);
@@ -84,11 +111,16 @@ fn compare(kernel: Kernel, n_rows: usize, k: usize, n_outputs: usize, scales: Sc
     assert_same_bits(&got, &want, what);
 }
 
+/// The vector kernels of portable arithmetic.
+fn portable() -> impl Iterator<Item = Kernel> {
+    runnable(c::ORIBI_OP_MATMUL).into_iter().filter(|kernel| !kernel.is_native())
+}
+
 /// Every vector kernel at every number of activation rows.
 #[test]
 fn every_kernel_equals_the_oracle_for_every_number_of_rows() {
     let mut random = Random(5);
-    for kernel in runnable(c::ORIBI_OP_MATMUL) {
+    for kernel in portable() {
         let k = kernel.dtype().unwrap().block_len().max(32);
         for n_rows in (1..=17).chain([31, 32, 33, 64, 100]) {
             compare(kernel, n_rows, k, 40, Scales::Usual, &mut random);
@@ -100,7 +132,7 @@ fn every_kernel_equals_the_oracle_for_every_number_of_rows() {
 #[test]
 fn every_kernel_equals_the_oracle_at_edge_sizes_and_scales() {
     let mut random = Random(6);
-    for kernel in runnable(c::ORIBI_OP_MATMUL) {
+    for kernel in portable() {
         let block_len = kernel.dtype().unwrap().block_len();
         let sizes = if block_len == 1 { vec![1, 2, 15, 33, 352] } else { vec![1, 2, 3, 5, 11] };
         for k in sizes.into_iter().map(|n| n * block_len) {

@@ -96,6 +96,25 @@ fn the_oracle_computes_the_definition_in_every_layout() {
     }
 }
 
+/// bfloat16 as the `half` crate rounds, except that denormals are zero.
+#[test]
+fn the_bfloat16_oracle_rounds_to_nearest_even() {
+    let (k, mut random) = (32 * 28, Random(8));
+    let mut x = inputs(k, &mut random);
+    x.extend((0..64u32).map(|i| f32::from_bits(0x3f80_0000 + (i << 13)))); // every fourth is a tie
+    x.extend(
+        [f32::MAX, -f32::MAX, f32::INFINITY, f32::MIN_POSITIVE, -0.0, -1e-39, 1.0, f32::from_bits(0xff80_0001)]
+            .repeat(4),
+    );
+    let k = x.len();
+    let rows = quantize(KernelSet::new(Isa::Scalar).unwrap().quantizer(Acts::Bf16).unwrap(), &x, 1, k);
+    for (i, &x) in x.iter().enumerate() {
+        let got = i16_at(&rows, i) as u16;
+        let want = if x.is_subnormal() { 0.0f32.copysign(x) } else { x };
+        assert_eq!(got, half::bf16::from_f32(want).to_bits(), "{x:e} ({:#010x})", x.to_bits());
+    }
+}
+
 #[test]
 fn every_quantizer_returns_the_bytes_of_the_oracle() {
     let mut random = Random(3);
