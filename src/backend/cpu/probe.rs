@@ -67,6 +67,8 @@ impl<'a> ReadBuffer<'a> {
         };
         let share = n_bytes.div_ceil(n_workers).next_multiple_of(UNIT).max(UNIT);
         let bytes = AlignedBytes::zeroed(share.saturating_mul(n_workers), "the memory that is read for measuring")?;
+        // As packed weights have them.
+        bytes.use_huge_pages();
         let best = |a: &Kernel, b: &Kernel| a.isa().cmp(&b.isa());
         let reads = table().iter().copied().filter(|kernel| kernel.op() == c::ORIBI_OP_PROBE_READ);
         let Some(probe) = reads.filter(|kernel| kernel.isa().is_available()).max_by(best) else {
