@@ -213,17 +213,32 @@ typedef struct {
 
 /* ---- attention ---------------------------------------------------------------------------------------------------- */
 
-/* One key/value page of one layer and one key head, float16:
- *   keys   [PAGE_LEN / 16][head_dim][16]   16 positions in the lanes
- *   values [PAGE_LEN][head_dim_padded]     head_dim_padded = head_dim rounded up to 16, the padding zero */
+/* One key/value page of one layer and one key head, in the format that is the kernel's dtype. head_dim_padded = head_dim
+ * rounded up to 16, n_groups = head_dim / 32 rounded up; padding elements are zero.
+ *   F16   keys   uint16[PAGE_LEN / 16][head_dim][16]: 16 positions in the lanes
+ *         values uint16[PAGE_LEN][head_dim_padded]
+ *   Q8_0  keys   uint8[PAGE_LEN / 16][head_dim][16], then float16 scales [PAGE_LEN / 16][n_groups][16]
+ *         values uint8[PAGE_LEN][head_dim_padded], then float16 scales [n_groups][PAGE_LEN]
+ *   Q4_0  keys   uint8[PAGE_LEN / 16][head_dim / 2 rounded up][16], elements 2i and 2i + 1 in the low and high nibble; scales
+ *         values uint8[PAGE_LEN][n_groups][16], elements i and 16 + i of the group in the low and high nibble; scales
+ * A number is its float16 value; or (code - 128) * scale, (code - 8) * scale with 4 bits, which float32 holds exactly. Of the 32
+ * elements of one position and group,
+ *   Q8_0  scale = f16(max |x| / 127), code = rne(x / scale) within -127..127, + 128
+ *   Q4_0  m = the element of the largest magnitude (the positive one of two), scale = f16(m / -8),
+ *         code = rne(x / scale) within -8..7, + 8
+ * where the scale is 0 every number is 0; where an element or the scale is not finite the scale is NaN. */
 typedef struct {
   const float *key;   /* [head_dim] of one position and key head */
   const float *value; /* [head_dim] */
   uint32_t head_dim;
   uint32_t slot; /* position % PAGE_LEN */
-  uint16_t *key_page;
-  uint16_t *value_page;
+  uint8_t *key_page;
+  uint8_t *value_page;
 } oribi_kv_store_args;
+
+/* Bytes of the keys and of the values of a page; 0 for a format that keys and values cannot have. */
+size_t oribi_key_page_bytes(uint32_t dtype, uint32_t head_dim);
+size_t oribi_value_page_bytes(uint32_t dtype, uint32_t head_dim);
 
 /* Attention of n_rows consecutive positions of one sequence, for n_heads query heads that share a key head, over the
  * positions [split_begin, split_end) of one split. A row at position p sees [max(0, p - window + 1), p], or [0, p] when
@@ -238,8 +253,8 @@ typedef struct {
   uint32_t window;
   uint32_t split_begin; /* a multiple of ORIBI_SPLIT_LEN */
   uint32_t split_end;   /* at most split_begin + ORIBI_SPLIT_LEN */
-  const uint16_t *const *key_pages;   /* indexed by position / PAGE_LEN; only the split's are read */
-  const uint16_t *const *value_pages; /* indexed by position / PAGE_LEN; only the split's are read */
+  const uint8_t *const *key_pages;   /* indexed by position / PAGE_LEN; only the split's are read */
+  const uint8_t *const *value_pages; /* indexed by position / PAGE_LEN; only the split's are read */
   float scale;
   float softcap; /* 0: none */
   float *states; /* [n_rows][n_heads][state_len], state_len = ORIBI_STATE_HEADER + head_dim_padded */

@@ -11,7 +11,7 @@ use oribi::eval::reference::Reference;
 use oribi::eval::{LogitSource, Perplexity, Runtime, argmax, collect_logits, divergence, perplexity};
 use oribi::gguf::Gguf;
 use oribi::model::{Model, ModelOptions};
-use oribi::session::Numerics;
+use oribi::session::{KvType, Numerics, SessionOptions};
 use oribi::tokenizer::Tokenizer;
 use std::ops::Range;
 
@@ -131,6 +131,25 @@ fn the_runtime_is_near_the_reference_on_smollm2() {
 #[test]
 fn the_runtime_is_near_the_reference_on_gemma3() {
     check_divergence(GEMMA3, if common::test_all() { 512..1024 } else { 528..560 });
+}
+
+/// What keeping keys and values in fewer bits costs, against float16 and everything else equal.
+#[test]
+fn coded_keys_and_values_cost_what_the_documentation_says_on_smollm2() {
+    let gguf = open(SMOLLM2);
+    let tokens = eval_tokens(&gguf);
+    let model = Model::load(gguf.clone(), ModelOptions::default()).unwrap();
+    let positions = if common::test_all() { 256..1024 } else { 192..256 };
+    let with = |kv_type| {
+        let options = SessionOptions { n_ctx: 1024, numerics: Numerics::Portable, kv_type, ..Default::default() };
+        Runtime::with(&model, options).unwrap()
+    };
+    for (kv_type, most) in [(KvType::Q8_0, 4e-3), (KvType::Q4_0, 1.0)] {
+        let (mut f16, mut coded) = (with(KvType::F16), with(kv_type));
+        let got = divergence(&mut f16, &mut coded, &tokens[..positions.end], positions.clone()).unwrap();
+        println!("{SMOLLM2} with {kv_type}: {got:?}");
+        assert!(got.mean_kld > 0.0 && got.mean_kld <= most, "{kv_type}: {got:?}");
+    }
 }
 
 /// The committed result of the reference over the first `n_chunks` chunks.

@@ -13,7 +13,7 @@ use oribi::backend::cpu::kernels::Isa;
 use oribi::dtype::DType;
 use oribi::gguf::Gguf;
 use oribi::model::{Model, ModelOptions};
-use oribi::session::{Batch, Control, Numerics, Role, Session, SessionOptions, predict_memory};
+use oribi::session::{Batch, Control, KvType, Numerics, Role, Session, SessionOptions, predict_memory};
 use tiny::{Shape, tiny, write};
 
 /// Every format that weights are computed in.
@@ -93,6 +93,44 @@ fn every_format_and_architecture_gives_the_same_bits_on_every_instruction_set() 
             }
         }
     }
+}
+
+/// Keys and values in fewer bits: the same bits on every instruction set, chunking and fork, and the predicted memory.
+#[test]
+fn every_type_of_keys_and_values_gives_the_same_bits_on_every_instruction_set() {
+    let ids = prompt(70);
+    let mut logits = Vec::new();
+    let mut bytes = Vec::new();
+    for kv_type in KvType::ALL {
+        // Heads of 80 end in half a group.
+        let shape = Shape { head_dim: 80, n_blocks: 2, ..Shape::new("llama", DType::F16) };
+        let run = |isa, n_batch| {
+            let model = load(shape, 2, isa);
+            let options =
+                SessionOptions { n_batch, n_sequences: 2, kv_type, numerics: Numerics::Portable, ..Default::default() };
+            let mut session = session(&model, options);
+            let trunk = session.new_sequence().unwrap();
+            session.decode(&Batch::prompt(trunk, &ids[..67])).unwrap();
+            let fork = session.fork(trunk).unwrap();
+            session.decode(&Batch::prompt(trunk, &ids[60..])).unwrap();
+            session.decode(&Batch::prompt(fork, &ids[67..])).unwrap();
+            let logits: Vec<u32> = session.logits(0).unwrap().iter().map(|l| l.to_bits()).collect();
+            (logits, session.kv_bytes())
+        };
+        let expected = run(Some(Isa::Scalar), 512);
+        for &isa in Isa::ALL.iter().filter(|isa| isa.is_available()) {
+            assert!(run(Some(isa), 512) == expected, "{kv_type} {isa}");
+            assert!(run(Some(isa), 3) == expected, "{kv_type} {isa}, chunks of 3");
+        }
+        let gguf = Gguf::from_bytes(write(tiny(shape))).unwrap();
+        let options = SessionOptions { n_ctx: 192, kv_type, ..Default::default() };
+        let predicted = predict_memory(&gguf, Storage::Packed, &options, 2).unwrap().kv_cache;
+        assert_eq!(predicted, expected.1, "{kv_type}: three pages");
+        logits.push(expected.0);
+        bytes.push(predicted);
+    }
+    assert!(logits[0] != logits[1] && logits[1] != logits[2] && logits[0] != logits[2]);
+    assert!(bytes[1] * 10 < bytes[0] * 6 && bytes[2] * 10 < bytes[0] * 4, "{bytes:?}");
 }
 
 /// Weights that stay in the file are packed panel by panel, to the same bytes.

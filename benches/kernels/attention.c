@@ -6,15 +6,15 @@ enum {
   N_HEADS = 3, /* that share a key head */
   N_PAGES = ORIBI_SPLIT_LEN / ORIBI_PAGE_LEN,
   STATE_LEN = ORIBI_STATE_HEADER + HEAD_DIM,
-  PAGE_BYTES = ORIBI_PAGE_LEN * HEAD_DIM * 2,
 };
 
 static void bench_kv_store(const oribi_kernel *kernel) {
   float *x = floats(HEAD_DIM);
-  uint16_t *keys = buffer(PAGE_BYTES), *values = buffer(PAGE_BYTES);
+  const size_t key_bytes = oribi_key_page_bytes(kernel->dtype, HEAD_DIM), value_bytes = oribi_value_page_bytes(kernel->dtype, HEAD_DIM);
+  uint8_t *keys = buffer(key_bytes), *values = buffer(value_bytes);
   const oribi_kv_store_args args = {
       .key = x, .value = x, .head_dim = HEAD_DIM, .slot = 5, .key_page = keys, .value_page = values};
-  report((result){.kernel = kernel, .what = "head of 64", .seconds = best_time(kernel, &args), .n_bytes = 2 * 6.0 * HEAD_DIM});
+  report((result){.kernel = kernel, .what = "head of 64", .seconds = best_time(kernel, &args), .n_bytes = 8.0 * HEAD_DIM + (double)(key_bytes + value_bytes) / ORIBI_PAGE_LEN});
   free(x);
   free(keys);
   free(values);
@@ -22,18 +22,19 @@ static void bench_kv_store(const oribi_kernel *kernel) {
 
 static void bench_attention_rows(const oribi_kernel *kernel, uint32_t n_rows, const char *what) {
   float *q = floats((size_t)n_rows * N_HEADS * HEAD_DIM), *states = buffer(sizeof(float) * n_rows * N_HEADS * STATE_LEN);
-  uint16_t *keys[N_PAGES], *values[N_PAGES];
+  const size_t key_bytes = oribi_key_page_bytes(kernel->dtype, HEAD_DIM), value_bytes = oribi_value_page_bytes(kernel->dtype, HEAD_DIM);
+  uint8_t *keys[N_PAGES], *values[N_PAGES];
   for (int i = 0; i < N_PAGES; i++) {
-    keys[i] = buffer(PAGE_BYTES);
-    values[i] = buffer(PAGE_BYTES);
+    keys[i] = buffer(key_bytes);
+    values[i] = buffer(value_bytes);
   }
   void *scratch = buffer(oribi_attention_scratch_bytes(HEAD_DIM));
   const oribi_attention_args args = {
       .q = q, .q_stride = N_HEADS * HEAD_DIM, .n_rows = n_rows, .n_heads = N_HEADS, .head_dim = HEAD_DIM,
       .first_position = ORIBI_SPLIT_LEN, .split_begin = 0, .split_end = ORIBI_SPLIT_LEN,
-      .key_pages = (const uint16_t *const *)keys, .value_pages = (const uint16_t *const *)values, .scale = 0.125f,
+      .key_pages = (const uint8_t *const *)keys, .value_pages = (const uint8_t *const *)values, .scale = 0.125f,
       .states = states, .state_row_stride = N_HEADS * STATE_LEN, .scratch = scratch};
-  report((result){.kernel = kernel, .what = what, .seconds = best_time(kernel, &args), .n_bytes = 2.0 * N_PAGES * PAGE_BYTES,
+  report((result){.kernel = kernel, .what = what, .seconds = best_time(kernel, &args), .n_bytes = (double)N_PAGES * (double)(key_bytes + value_bytes),
                   .n_macs = 2.0 * n_rows * N_HEADS * HEAD_DIM * ORIBI_SPLIT_LEN});
   for (int i = 0; i < N_PAGES; i++) {
     free(keys[i]);

@@ -8,7 +8,7 @@
 pub mod cpu;
 
 use crate::dtype::DType;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::gguf::TensorBytes;
 
 /// The gate of a feed-forward layer.
@@ -29,6 +29,61 @@ pub struct Heads {
     pub n_kv_heads: usize,
     /// Length of a head.
     pub head_dim: usize,
+}
+
+/// How keys and values are kept. The formulas are in `docs/numerics.md`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum KvType {
+    /// float16.
+    #[default]
+    F16,
+    /// 8 bits, with a float16 scale for each 32 elements of a head: 8.5 bits an element.
+    Q8_0,
+    /// 4 bits, with a float16 scale for each 32 elements of a head: 4.5 bits an element.
+    Q4_0,
+}
+
+impl KvType {
+    /// Every type, best first.
+    pub const ALL: [KvType; 3] = [KvType::F16, KvType::Q8_0, KvType::Q4_0];
+
+    /// Its name: `f16`, `q8_0`, `q4_0`.
+    pub fn name(self) -> &'static str {
+        match self {
+            KvType::F16 => "f16",
+            KvType::Q8_0 => "q8_0",
+            KvType::Q4_0 => "q4_0",
+        }
+    }
+}
+
+impl std::fmt::Display for KvType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::str::FromStr for KvType {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<KvType> {
+        KvType::ALL.into_iter().find(|kv_type| kv_type.name().eq_ignore_ascii_case(name)).ok_or_else(|| {
+            let names = KvType::ALL.map(KvType::name).join(", ");
+            let text = format!("keys and values cannot be kept as \"{name}\" (there are {names})");
+            Error::new(ErrorKind::InvalidArgument, text)
+        })
+    }
+}
+
+/// The keys and values of one position.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheShape {
+    /// Layers.
+    pub n_layers: usize,
+    /// Head layout of each.
+    pub heads: Heads,
+    /// How they are kept.
+    pub kv_type: KvType,
 }
 
 /// A run of consecutive positions of one sequence in a batch.
@@ -178,14 +233,14 @@ pub trait Backend: Send + Sync + Sized + 'static {
     fn rows_bytes(capacity: usize, n: usize, usage: RowsUse) -> u64;
     /// The first `n` values of row `row`, after a pass.
     fn read_row<'a>(&self, rows: &'a Self::Rows, row: usize) -> &'a [f32];
-    /// An empty pool of pages for `n_layers` layers.
-    fn pages(&self, n_layers: usize, heads: Heads) -> Self::Pages;
+    /// An empty pool of pages.
+    fn pages(&self, shape: CacheShape) -> Self::Pages;
     /// Add a page to the pool; its number is the count before.
     fn grow_pages(&self, pages: &mut Self::Pages) -> Result<()>;
     /// Copy the content of page `from` to page `to`.
     fn copy_page(&self, pages: &mut Self::Pages, from: u32, to: u32);
     /// Bytes of a page.
-    fn page_bytes(n_layers: usize, heads: Heads) -> u64;
+    fn page_bytes(shape: CacheShape) -> u64;
     /// Scratch for attention over at most `n_ctx` positions.
     fn attention_scratch(&self, heads: Heads, n_ctx: usize) -> Result<Self::AttentionScratch>;
     /// Bytes that [`attention_scratch`](Self::attention_scratch) will take with so many workers.

@@ -2,15 +2,15 @@
 
 use std::ops::{Add, AddAssign, Mul};
 
-use crate::backend::Backend;
 use crate::backend::cpu::bindings as c;
 use crate::backend::cpu::kernels::{Acts, KernelSet, panel_bytes};
 use crate::backend::cpu::{Cpu, PAGE_LEN};
+use crate::backend::{Backend, CacheShape};
 use crate::dtype::DType;
 use crate::error::{Result, bail};
 use crate::gguf::TensorInfo;
 use crate::model::{HyperParams, Model};
-use crate::session::{Numerics, Role, SessionOptions};
+use crate::session::{KvType, Numerics, Role, SessionOptions};
 
 use super::test::{Kind, Test};
 
@@ -41,7 +41,7 @@ impl Work {
     /// # Errors
     /// `Unsupported` for a tensor type that cannot be computed; a model that was loaded has none.
     pub fn of(test: &Test, model: &Model, options: &SessionOptions) -> Result<Work> {
-        let parts = Parts::new(model, options.numerics)?;
+        let parts = Parts::new(model, options)?;
         Ok(match test.kind {
             Kind::Prompt { n_tokens } => {
                 let starts = (0..n_tokens).step_by(options.n_batch);
@@ -76,11 +76,12 @@ struct Parts<'a> {
     blocks: Matrices,
     head: Matrices,
     native_attention: bool,
+    kv_type: KvType,
 }
 
 impl<'a> Parts<'a> {
-    fn new(model: &'a Model, numerics: Numerics) -> Result<Parts<'a>> {
-        let kernels = (numerics == Numerics::Native).then(|| model.cpu().kernels());
+    fn new(model: &'a Model, options: &SessionOptions) -> Result<Parts<'a>> {
+        let kernels = (options.numerics == Numerics::Native).then(|| model.cpu().kernels());
         let gguf = model.gguf();
         let head_name = if gguf.tensor("output.weight").is_some() { "output.weight" } else { "token_embd.weight" };
         let (mut blocks, mut head) = (Matrices::default(), Matrices::default());
@@ -92,7 +93,7 @@ impl<'a> Parts<'a> {
             }
         }
         let native_attention = kernels.is_some_and(|k| k.native(c::ORIBI_OP_ATTENTION, DType::F16).is_some());
-        Ok(Parts { hparams: model.hparams(), blocks, head, native_attention })
+        Ok(Parts { hparams: model.hparams(), blocks, head, native_attention, kv_type: options.kv_type })
     }
 
     /// `n` tokens of one sequence from position `first` on, without the output head.
@@ -113,7 +114,8 @@ impl<'a> Parts<'a> {
     /// Scores and sums of values of `n` tokens of one sequence.
     fn attention(&self, first: usize, n: usize, role: Role) -> Work {
         let h = self.hparams;
-        let position_bytes = Cpu::page_bytes(1, h.heads()) / PAGE_LEN as u64;
+        let layer = CacheShape { n_layers: 1, heads: h.heads(), kv_type: self.kv_type };
+        let position_bytes = Cpu::page_bytes(layer) / PAGE_LEN as u64;
         let (mut seen, mut read) = (0, 0);
         for block in 0..h.n_blocks {
             let window = h.window_of(block).unwrap_or(usize::MAX);

@@ -20,7 +20,14 @@ impl Runtime {
     ///
     /// Errors: those of [`Session::new`].
     pub fn new(model: &Arc<Model>, n_ctx: usize, numerics: Numerics) -> Result<Self> {
-        let options = SessionOptions { n_ctx, numerics, max_outputs: LOGITS_BLOCK, ..SessionOptions::default() };
+        Runtime::with(model, SessionOptions { n_ctx, numerics, ..SessionOptions::default() })
+    }
+
+    /// A session with these options, but as many outputs as an evaluation takes.
+    ///
+    /// Errors: those of [`Session::new`].
+    pub fn with(model: &Arc<Model>, options: SessionOptions) -> Result<Self> {
+        let options = SessionOptions { max_outputs: LOGITS_BLOCK, ..options };
         Ok(Runtime { session: Session::new(model, &options)? })
     }
 

@@ -5,7 +5,7 @@
 //! page beyond the length of its sequence means nothing.
 
 use super::SequenceId;
-use crate::backend::{Backend, Heads};
+use crate::backend::{Backend, CacheShape};
 use crate::error::{Result, bail};
 
 /// Positions of a page; the layout is the kernels'.
@@ -30,9 +30,9 @@ pub(super) struct Cache<B: Backend> {
 
 impl<B: Backend> Cache<B> {
     /// An empty cache of at most `n_sequences` sequences and `max_pages` pages.
-    pub fn new(backend: &B, n_layers: usize, heads: Heads, n_sequences: usize, max_pages: usize) -> Cache<B> {
+    pub fn new(backend: &B, shape: CacheShape, n_sequences: usize, max_pages: usize) -> Cache<B> {
         Cache {
-            pages: backend.pages(n_layers, heads),
+            pages: backend.pages(shape),
             holders: Vec::new(),
             free: Vec::new(),
             sequences: (0..n_sequences).map(|_| None).collect(),

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::cache::PAGE_LEN;
 use super::scratch::Scratch;
-use super::{SessionOptions, check_options};
+use super::{SessionOptions, cache_shape, check_options};
 use crate::backend::cpu::Cpu;
 use crate::backend::{Backend, Storage};
 use crate::error::Result;
@@ -39,7 +39,7 @@ pub fn predict_memory(
     let options = check_options(options, &hparams)?;
     let n_pages = (options.n_sequences * options.n_ctx.div_ceil(PAGE_LEN)) as u64;
     let weights = stored_bytes::<Cpu>(gguf, storage, n_threads)?;
-    let kv_cache = n_pages.saturating_mul(Cpu::page_bytes(hparams.n_blocks, hparams.heads()));
+    let kv_cache = n_pages.saturating_mul(Cpu::page_bytes(cache_shape(&hparams, &options)));
     let scratch = Scratch::<Cpu>::bytes(&hparams, &options, n_threads);
     Ok(MemoryPrediction { weights, kv_cache, scratch, total: weights.saturating_add(kv_cache).saturating_add(scratch) })
 }

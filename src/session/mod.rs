@@ -16,9 +16,11 @@ use self::cache::Cache;
 use self::forward::{Pass, forward};
 use self::scratch::Scratch;
 use crate::backend::cpu::Cpu;
-use crate::backend::{Arithmetic, Backend, Run};
+use crate::backend::{Arithmetic, Backend, CacheShape, Run};
 use crate::error::{Result, bail};
 use crate::model::{HyperParams, Model};
+
+pub use crate::backend::KvType;
 
 pub use self::batch::{Batch, Role};
 pub use self::memory::{MemoryPrediction, predict_memory};
@@ -53,11 +55,20 @@ pub struct SessionOptions {
     pub max_outputs: usize,
     /// Arithmetic of prompt tokens.
     pub numerics: Numerics,
+    /// How keys and values are kept.
+    pub kv_type: KvType,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        SessionOptions { n_ctx: 0, n_batch: 512, n_sequences: 1, max_outputs: 0, numerics: Numerics::default() }
+        SessionOptions {
+            n_ctx: 0,
+            n_batch: 512,
+            n_sequences: 1,
+            max_outputs: 0,
+            numerics: Numerics::default(),
+            kv_type: KvType::default(),
+        }
     }
 }
 
@@ -106,6 +117,11 @@ fn check_options(options: &SessionOptions, h: &HyperParams) -> Result<SessionOpt
     Ok(o)
 }
 
+/// The shape of a session's keys and values.
+fn cache_shape(h: &HyperParams, options: &SessionOptions) -> CacheShape {
+    CacheShape { n_layers: h.n_blocks, heads: h.heads(), kv_type: options.kv_type }
+}
+
 impl Session {
     /// A session without sequences.
     ///
@@ -117,7 +133,7 @@ impl Session {
         let cpu = &**model.cpu();
         let max_pages = options.n_sequences * options.n_ctx.div_ceil(cache::PAGE_LEN);
         Ok(Session {
-            cache: Cache::new(cpu, h.n_blocks, h.heads(), options.n_sequences, max_pages),
+            cache: Cache::new(cpu, cache_shape(h, &options), options.n_sequences, max_pages),
             scratch: Scratch::new(cpu, h, &options)?,
             model: Arc::clone(model),
             options,
@@ -137,8 +153,7 @@ impl Session {
 
     /// Bytes of keys and values allocated so far.
     pub fn kv_bytes(&self) -> u64 {
-        let h = self.model.hparams();
-        self.cache.n_pages() as u64 * Cpu::page_bytes(h.n_blocks, h.heads())
+        self.cache.n_pages() as u64 * Cpu::page_bytes(cache_shape(self.model.hparams(), &self.options))
     }
 
     /// A new, empty sequence.

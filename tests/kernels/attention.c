@@ -12,14 +12,14 @@ static uint32_t padded(uint32_t head_dim) { return (head_dim + 15) / 16 * 16; }
 
 /* The pages of one split, each exactly sized. */
 typedef struct {
-  uint16_t *keys[N_PAGES], *values[N_PAGES];
+  uint8_t *keys[N_PAGES], *values[N_PAGES];
 } pages;
 
-static pages new_pages(uint32_t head_dim) {
+static pages new_pages(uint32_t dtype, uint32_t head_dim) {
   pages p;
   for (int i = 0; i < N_PAGES; i++) {
-    p.keys[i] = exactly((size_t)ORIBI_PAGE_LEN * head_dim * 2, 0);
-    p.values[i] = exactly((size_t)ORIBI_PAGE_LEN * padded(head_dim) * 2, 0);
+    p.keys[i] = exactly(oribi_key_page_bytes(dtype, head_dim), 0);
+    p.values[i] = exactly(oribi_value_page_bytes(dtype, head_dim), 0);
   }
   return p;
 }
@@ -42,15 +42,15 @@ static void test_kv_store(const oribi_kernel *kernel) {
   const oribi_kernel *oracle = scalar_kernel(kernel->op, kernel->dtype, ORIBI_ACTS_NONE);
   for (int i = 0; i < N_HEAD_DIMS; i++) {
     const uint32_t dim = head_dims[i];
-    pages got = new_pages(dim), want = new_pages(dim);
+    pages got = new_pages(kernel->dtype, dim), want = new_pages(kernel->dtype, dim);
     for (uint32_t position = 0; position < ORIBI_PAGE_LEN; position += 21) {
       float *x = random_floats(dim);
       store(kernel, &got, position, dim, x);
       store(oracle, &want, position, dim, x);
       free(x);
     }
-    check(memcmp(got.keys[0], want.keys[0], (size_t)ORIBI_PAGE_LEN * dim * 2) == 0, kernel->name);
-    check(memcmp(got.values[0], want.values[0], (size_t)ORIBI_PAGE_LEN * padded(dim) * 2) == 0, kernel->name);
+    check(memcmp(got.keys[0], want.keys[0], oribi_key_page_bytes(kernel->dtype, dim)) == 0, kernel->name);
+    check(memcmp(got.values[0], want.values[0], oribi_value_page_bytes(kernel->dtype, dim)) == 0, kernel->name);
     free_pages(&got);
     free_pages(&want);
   }
@@ -68,8 +68,8 @@ static float *attended(const oribi_kernel *kernel, shape s, const float *q, cons
   const oribi_attention_args args = {
       .q = q, .q_stride = (size_t)s.n_heads * s.head_dim, .n_rows = s.n_rows, .n_heads = s.n_heads,
       .head_dim = s.head_dim, .first_position = s.first_position, .window = s.window, .split_begin = 0,
-      .split_end = s.split_end, .key_pages = (const uint16_t *const *)p->keys,
-      .value_pages = (const uint16_t *const *)p->values, .scale = 0.3f, .softcap = s.window ? 5.0f : 0.0f,
+      .split_end = s.split_end, .key_pages = (const uint8_t *const *)p->keys,
+      .value_pages = (const uint8_t *const *)p->values, .scale = 0.3f, .softcap = s.window ? 5.0f : 0.0f,
       .states = states, .state_row_stride = (size_t)s.n_heads * state_len, .scratch = scratch};
   kernel->fn(&args);
   free(scratch);
@@ -89,7 +89,7 @@ static void test_attention(const oribi_kernel *kernel) {
   const oribi_kernel *kv_store = scalar_kernel(ORIBI_OP_KV_STORE, kernel->dtype, ORIBI_ACTS_NONE);
   for (int i = 0; i < N_HEAD_DIMS; i++) {
     const uint32_t dim = head_dims[i];
-    pages p = new_pages(dim);
+    pages p = new_pages(kernel->dtype, dim);
     for (uint32_t position = 0; position < ORIBI_SPLIT_LEN; position++) {
       float *x = random_floats(dim);
       store(kv_store, &p, position, dim, x);

@@ -23,6 +23,7 @@
 
 #include "../simd/v16_avx512.h"
 
+#include "../kv_store/page.h"
 #include "../simd/v16_math.h"
 #include "range.h"
 #include "scratch.h"
@@ -119,33 +120,43 @@ ORIBI_INLINE __m512i pairs_of(v16 even, v16 odd) {
 }
 
 /* Keys of the 16 positions of one tile column. */
-static void convert_keys(const call *c, uint32_t position) {
-  const uint32_t head_dim = c->args->head_dim, slot = position % ORIBI_PAGE_LEN;
-  const uint16_t *page = c->args->key_pages[(c->args->split_begin + position) / ORIBI_PAGE_LEN];
-  const uint16_t *from = page + (size_t)slot * head_dim;
+ORIBI_INLINE void convert_keys(const call *c, const page_shape s, uint32_t position) {
+  const uint8_t *page = c->args->key_pages[(c->args->split_begin + position) / ORIBI_PAGE_LEN];
+  const uint32_t slot = position % ORIBI_PAGE_LEN;
   uint16_t *to = c->keys + (size_t)position * c->width;
   for (uint32_t d = 0; d < c->width; d += 2, to += 32) {
-    const v16 even = d < head_dim ? v16_load_f16(from + 16 * d) : v16_set1(0.0f);
-    const v16 odd = d + 1 < head_dim ? v16_load_f16(from + 16 * d + 16) : v16_set1(0.0f);
+    v16 even = v16_set1(0.0f), odd = even;
+    const uint8_t *at = key_pair_at(s, page, slot, d);
+    if (d + 1 < s.head_dim) {
+      load_key_pair(s.dtype, at, key_scale(s, page, slot, d), &even, &odd);
+    } else if (d < s.head_dim) {
+      even = load_last_key(s.dtype, at, key_scale(s, page, slot, d));
+    }
     _mm512_storeu_si512(to, pairs_of(even, odd));
   }
 }
 
 /* Values of two neighbouring positions: row `position / 2 % 16` of the step's tiles. Those behind the split count as 0. */
-static void convert_values(call *c, uint32_t position) {
+ORIBI_INLINE void convert_values(call *c, const page_shape s, uint32_t position) {
   const oribi_attention_args *a = c->args;
-  const uint32_t padded = (a->head_dim + 15) / 16 * 16, slot = position % ORIBI_PAGE_LEN;
-  const uint32_t n_left = a->split_end - a->split_begin - position;
-  const uint16_t *from = a->value_pages[(a->split_begin + position) / ORIBI_PAGE_LEN] + (size_t)slot * padded;
+  const uint8_t *page = a->value_pages[(a->split_begin + position) / ORIBI_PAGE_LEN];
+  const uint32_t slot = position % ORIBI_PAGE_LEN, n_left = a->split_end - a->split_begin - position;
   uint16_t *to = c->values + (size_t)(position / STEP) * STEP * c->width + position % STEP / 2 * 32;
   __m512i largest = _mm512_setzero_si512();
   const __m512i magnitude = _mm512_set1_epi16(0x7fff);
-  for (uint32_t d = 0; d < c->width; d += 16, to += TILE_WORDS) {
-    const v16 even = d < padded ? v16_load_f16(from + d) : v16_set1(0.0f);
-    const v16 odd = d < padded && n_left > 1 ? v16_load_f16(from + padded + d) : v16_set1(0.0f);
-    const __m512i words = pairs_of(even, odd);
-    largest = _mm512_max_epu16(largest, _mm512_and_si512(words, magnitude));
-    _mm512_storeu_si512(to, words);
+  for (uint32_t d = 0; d < c->width; d += 32, to += 2 * TILE_WORDS) {
+    v16 even[2], odd[2] = {v16_set1(0.0f), v16_set1(0.0f)};
+    const uint8_t *at = value_at(s, page, slot, d);
+    const int has_second = d + 16 < padded_of(s.head_dim);
+    load_value(s.dtype, at, value_scale(s, page, slot, d), has_second, even, even + 1);
+    if (n_left > 1) {
+      load_value(s.dtype, at + value_stride(s), value_scale(s, page, slot + 1, d), has_second, odd, odd + 1);
+    }
+    ORIBI_UNROLL for (int i = 0; i < 2; i++) {
+      const __m512i words = pairs_of(even[i], odd[i]);
+      largest = _mm512_max_epu16(largest, _mm512_and_si512(words, magnitude));
+      _mm512_storeu_si512(to + i * TILE_WORDS, words);
+    }
   }
   const __mmask32 bad = _mm512_cmpge_epu16_mask(largest, _mm512_set1_epi16(0x7f80));
   if (bad == 0) return;
@@ -161,18 +172,18 @@ static void convert_values(call *c, uint32_t position) {
 }
 
 /* The tiles of the steps that some row of the call sees. */
-static void convert_split(call *c) {
+ORIBI_INLINE void convert_split(call *c, const uint32_t dtype) {
   const oribi_attention_args *a = c->args;
+  const page_shape s = {dtype, a->head_dim};
   const uint32_t n_positions = a->split_end - a->split_begin;
   uint32_t first_seen = a->window != 0 && a->first_position >= a->window ? a->first_position - a->window + 1 : 0;
   first_seen = first_seen > a->split_begin ? (first_seen - a->split_begin) / STEP * STEP : 0;
   for (uint32_t step = first_seen; step < n_positions; step += STEP) {
-    c->not_finite[step / STEP] = 0;
     /* A step of 32 lies in one page, so slots behind the split's end exist; nobody sees them. */
-    convert_keys(c, step);
-    convert_keys(c, step + 16);
+    convert_keys(c, s, step);
+    convert_keys(c, s, step + 16);
     uint32_t position = step;
-    for (; position < step + STEP && position < n_positions; position += 2) convert_values(c, position);
+    for (; position < step + STEP && position < n_positions; position += 2) convert_values(c, s, position);
     for (; position < step + STEP; position += 2) {
       uint16_t *to = c->values + (size_t)step * c->width + position % STEP / 2 * 32;
       for (uint32_t d = 0; d < c->width; d += 16, to += TILE_WORDS) _mm512_storeu_si512(to, _mm512_setzero_si512());
@@ -278,10 +289,6 @@ ORIBI_INLINE void score(call *c, const pass *p, const int n_left) {
   for (int j = p->any.begin; j < p->any.end; j += STEP) {
     const uint16_t *keys = c->keys + (size_t)j * c->width;
     const product q_k = {c->q, q_stride_of(c->width), {keys, keys + column}, TILE_WORDS, c->width / STEP};
-    for (int i = 0; i < 16 * n_left; i++) { /* the next step's sums go there; it may have left the first cache */
-      _mm_prefetch((const char *)(c->scores + i * SCORES_STRIDE + j + STEP), _MM_HINT_ET0);
-      _mm_prefetch((const char *)(c->scores + i * SCORES_STRIDE + j + STEP + 16), _MM_HINT_ET0);
-    }
     multiply(&q_k, n_left);
     store_sums(c->scores + j, SCORES_STRIDE, n_left);
   }
@@ -335,16 +342,13 @@ static void write_empty(const oribi_attention_args *a, const pass *p) {
   }
 }
 
-void oribi_attention_f16_amx(const void *args);
-
-void oribi_attention_f16_amx(const void *args) {
-  const oribi_attention_args *a = args;
+ORIBI_INLINE void attend(const oribi_attention_args *a, const uint32_t dtype) {
   const uint32_t n_pairs = a->n_rows * a->n_heads;
   call c = {.args = a, .width = width_of(a->head_dim), .keys = a->scratch};
   c.values = c.keys + (size_t)ORIBI_SPLIT_LEN * c.width;
   c.q = c.values + (size_t)ORIBI_SPLIT_LEN * c.width;
   c.scores = (float *)(c.q + PAIRS * q_stride_of(c.width));
-  convert_split(&c);
+  convert_split(&c, dtype);
   configure_tiles();
   for (uint32_t first = 0; first < n_pairs; first += PAIRS) {
     pass p;
@@ -359,3 +363,11 @@ void oribi_attention_f16_amx(const void *args) {
   }
   _tile_release();
 }
+
+void oribi_attention_f16_amx(const void *args);
+void oribi_attention_q8_0_amx(const void *args);
+void oribi_attention_q4_0_amx(const void *args);
+
+void oribi_attention_f16_amx(const void *args) { attend(args, ORIBI_F16); }
+void oribi_attention_q8_0_amx(const void *args) { attend(args, ORIBI_Q8_0); }
+void oribi_attention_q4_0_amx(const void *args) { attend(args, ORIBI_Q4_0); }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "inline.h"
+#include "scalar.h"
 
 #define V16_INLINE ORIBI_INLINE
 #define V16_FN(name) name##_avx2
@@ -45,6 +46,27 @@ V16_INLINE v16 v16_load_f16(const uint16_t *p) {
 V16_INLINE void v16_store_f16(uint16_t *p, v16 x) {
   _mm_storeu_si128((__m128i *)p, _mm256_cvtps_ph(x.low, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   _mm_storeu_si128((__m128i *)(p + 8), _mm256_cvtps_ph(x.high, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+V16_INLINE v16 f32_of_i8(__m128i codes) {
+  return (v16){_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes)),
+               _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(codes, codes)))};
+}
+
+V16_INLINE v16 v16_load_u8_scaled(const uint8_t *p, v16 scale) {
+  const __m128i codes = _mm_xor_si128(_mm_loadu_si128((const __m128i *)p), _mm_set1_epi8((char)0x80));
+  const v16 x = f32_of_i8(codes);
+  return (v16){_mm256_mul_ps(x.low, scale.low), _mm256_mul_ps(x.high, scale.high)};
+}
+
+V16_INLINE v16 f32_of_codes4(__m128i codes) {
+  return f32_of_i8(_mm_sub_epi8(_mm_and_si128(codes, _mm_set1_epi8(15)), _mm_set1_epi8(8)));
+}
+
+V16_INLINE void v16_load_u4(const uint8_t *p, v16 *low, v16 *high) {
+  const __m128i bytes = _mm_loadu_si128((const __m128i *)p);
+  *low = f32_of_codes4(bytes);
+  *high = f32_of_codes4(_mm_srli_epi16(bytes, 4));
 }
 
 /* Asks for the cache line of p; any address will do. */

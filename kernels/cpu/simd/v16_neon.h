@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "inline.h"
+#include "scalar.h"
 
 #define V16_INLINE ORIBI_INLINE
 #define V16_FN(name) name##_neon
@@ -61,6 +62,23 @@ V16_INLINE void v16_store_f16(uint16_t *p, v16 x) {
   store4_f16(p + 4, x.b);
   store4_f16(p + 8, x.c);
   store4_f16(p + 12, x.d);
+}
+
+V16_INLINE v16 f32_of_i8(int8x16_t codes) {
+  const int16x8_t low = vmovl_s8(vget_low_s8(codes)), high = vmovl_s8(vget_high_s8(codes));
+  return (v16){vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(low))),
+               vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(high)))};
+}
+
+V16_INLINE v16 v16_load_u8_scaled(const uint8_t *p, v16 scale) {
+  const v16 x = f32_of_i8(vreinterpretq_s8_u8(veorq_u8(vld1q_u8(p), vdupq_n_u8(0x80))));
+  return (v16){vmulq_f32(x.a, scale.a), vmulq_f32(x.b, scale.b), vmulq_f32(x.c, scale.c), vmulq_f32(x.d, scale.d)};
+}
+
+V16_INLINE void v16_load_u4(const uint8_t *p, v16 *low, v16 *high) {
+  const uint8x16_t bytes = vld1q_u8(p);
+  *low = f32_of_i8(vsubq_s8(vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(15))), vdupq_n_s8(8)));
+  *high = f32_of_i8(vsubq_s8(vreinterpretq_s8_u8(vshrq_n_u8(bytes, 4)), vdupq_n_s8(8)));
 }
 
 /* Asks for the cache line of p; any address will do. */

@@ -48,6 +48,18 @@ V16_INLINE v16 v16_load_f16(const uint16_t *p) {
 
 V16_INLINE void v16_store_f16(uint16_t *p, v16 x) { V16_LANES(i) p[i] = f16_of_f32(x.lane[i]); }
 
+/* (p - 128) * scale, which must be exact (a scale from float16 is), positive where p is 128 */
+V16_INLINE v16 v16_load_u8_scaled(const uint8_t *p, v16 scale) {
+  v16 r;
+  V16_LANES(i) r.lane[i] = (float)(p[i] - 128) * scale.lane[i];
+  return r;
+}
+
+/* The nibbles of 16 bytes, less 8. */
+V16_INLINE void v16_load_u4(const uint8_t *p, v16 *low, v16 *high) {
+  V16_LANES(i) low->lane[i] = (float)((p[i] & 15) - 8), high->lane[i] = (float)((p[i] >> 4) - 8);
+}
+
 /* p[0..32): the even elements and the odd elements. */
 V16_INLINE void v16_load_pairs(const float *p, v16 *even, v16 *odd) {
   V16_LANES(i) even->lane[i] = p[2 * i], odd->lane[i] = p[2 * i + 1];

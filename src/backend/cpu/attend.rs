@@ -11,7 +11,6 @@
 //! A state is what one split contributes to one row and head: the largest score, the sum of weights, the weighted values.
 //! Splits lie at fixed positions and are merged in order, so the result does not depend on which way was taken.
 
-use super::Cpu;
 use super::bindings as c;
 use super::kernels::Kernel;
 use super::memory::AlignedBytes;
@@ -19,6 +18,7 @@ use super::ops::{CpuOps, Kind, ProjectJob};
 use super::pages::PAGE_LEN;
 use super::rows::Rows;
 use super::team::Part;
+use super::{CacheKernels, Cpu};
 use crate::backend::{Arithmetic, Attention, Heads, Projection, Run};
 use crate::error::{Result, bail};
 
@@ -306,9 +306,13 @@ impl Job<'_> {
         }
     }
 
+    fn kernels(&self) -> &CacheKernels {
+        self.ops.cpu.cache(self.attention.pages.kv_type())
+    }
+
     /// The kernel of native arithmetic, where this pass uses it and there is one.
     fn native(&self) -> Option<Kernel> {
-        self.ops.cpu.bound.native_attention.filter(|_| self.ops.arithmetic == Arithmetic::Native)
+        self.kernels().native_attention.filter(|_| self.ops.arithmetic == Arithmetic::Native)
     }
 
     /// The states of a tile's rows and one key head's queries over one split.
@@ -345,7 +349,7 @@ impl Job<'_> {
         };
         // SAFETY: the pages hold all positions below `end` (the session grew the sequence before the pass; they were stored
         // before or by this task); the states lie within the scratch by its layout and are this part's or this worker's alone.
-        unsafe { self.native().unwrap_or(self.ops.cpu.bound.attention).run(&args) }
+        unsafe { self.native().unwrap_or(self.kernels().attention).run(&args) }
     }
 
     fn merge(&self, states: States, n_splits: usize, row: usize, head: usize) {

@@ -263,8 +263,8 @@ pub struct oribi_kv_store_args {
     pub value: *const f32,
     pub head_dim: u32,
     pub slot: u32,
-    pub key_page: *mut u16,
-    pub value_page: *mut u16,
+    pub key_page: *mut u8,
+    pub value_page: *mut u8,
 }
 impl Default for oribi_kv_store_args {
     fn default() -> Self {
@@ -274,6 +274,12 @@ impl Default for oribi_kv_store_args {
             s.assume_init()
         }
     }
+}
+unsafe extern "C" {
+    pub fn oribi_key_page_bytes(dtype: u32, head_dim: u32) -> usize;
+}
+unsafe extern "C" {
+    pub fn oribi_value_page_bytes(dtype: u32, head_dim: u32) -> usize;
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -287,8 +293,8 @@ pub struct oribi_attention_args {
     pub window: u32,
     pub split_begin: u32,
     pub split_end: u32,
-    pub key_pages: *const *const u16,
-    pub value_pages: *const *const u16,
+    pub key_pages: *const *const u8,
+    pub value_pages: *const *const u8,
     pub scale: f32,
     pub softcap: f32,
     pub states: *mut f32,

@@ -29,7 +29,7 @@ use self::bindings as c;
 use self::kernels::{Acts, Isa, Kernel, KernelSet};
 use self::memory::AlignedBytes;
 use self::team::Team;
-use super::{Arithmetic, Backend, Heads, MatrixShape, RowsUse, Storage};
+use super::{Arithmetic, Backend, CacheShape, Heads, KvType, MatrixShape, RowsUse, Storage};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::gguf::TensorBytes;
@@ -70,10 +70,27 @@ struct Bound {
     add: Kernel,
     scale: Kernel,
     softcap: Kernel,
-    kv_store: Kernel,
+    /// In the order of [`KvType::ALL`].
+    caches: [CacheKernels; 3],
+    merge: Kernel,
+}
+
+/// The kernels on keys and values of one type.
+struct CacheKernels {
+    store: Kernel,
     attention: Kernel,
     native_attention: Option<Kernel>,
-    merge: Kernel,
+}
+
+impl CacheKernels {
+    fn new(kernels: &KernelSet, kv_type: KvType) -> Result<CacheKernels> {
+        let dtype = pages::dtype(kv_type);
+        Ok(CacheKernels {
+            store: kernels.cache(c::ORIBI_OP_KV_STORE, dtype)?,
+            attention: kernels.cache(c::ORIBI_OP_ATTENTION, dtype)?,
+            native_attention: kernels.native(c::ORIBI_OP_ATTENTION, dtype),
+        })
+    }
 }
 
 impl Bound {
@@ -90,9 +107,11 @@ impl Bound {
             add: kernels.plain(c::ORIBI_OP_ADD)?,
             scale: kernels.plain(c::ORIBI_OP_SCALE)?,
             softcap: kernels.plain(c::ORIBI_OP_SOFTCAP)?,
-            kv_store: kernels.cache(c::ORIBI_OP_KV_STORE, DType::F16)?,
-            attention: kernels.cache(c::ORIBI_OP_ATTENTION, DType::F16)?,
-            native_attention: kernels.native(c::ORIBI_OP_ATTENTION, DType::F16),
+            caches: [
+                CacheKernels::new(kernels, KvType::F16)?,
+                CacheKernels::new(kernels, KvType::Q8_0)?,
+                CacheKernels::new(kernels, KvType::Q4_0)?,
+            ],
             merge: kernels.plain(c::ORIBI_OP_ATTENTION_MERGE)?,
         })
     }
@@ -119,6 +138,11 @@ impl Cpu {
     /// The kernels in use.
     pub fn kernels(&self) -> &KernelSet {
         &self.kernels
+    }
+
+    /// The kernels on keys and values of a type.
+    fn cache(&self, kv_type: KvType) -> &CacheKernels {
+        &self.bound.caches[kv_type as usize]
     }
 
     /// The layout of quantized activations.
@@ -195,8 +219,8 @@ impl Backend for Cpu {
         rows.row(row)
     }
 
-    fn pages(&self, n_layers: usize, heads: Heads) -> Pages {
-        Pages::new(n_layers, heads)
+    fn pages(&self, shape: CacheShape) -> Pages {
+        Pages::new(shape)
     }
 
     fn grow_pages(&self, pages: &mut Pages) -> Result<()> {
@@ -207,8 +231,8 @@ impl Backend for Cpu {
         pages.copy(from, to);
     }
 
-    fn page_bytes(n_layers: usize, heads: Heads) -> u64 {
-        Pages::page_bytes(n_layers, heads) as u64
+    fn page_bytes(shape: CacheShape) -> u64 {
+        Pages::page_bytes(shape) as u64
     }
 
     fn attention_scratch(&self, heads: Heads, n_ctx: usize) -> Result<AttentionScratch> {

@@ -227,7 +227,7 @@ impl CpuOps<'_> {
             };
             // SAFETY: the page holds this layer's tiles; this head and slot are written by this part alone, since a position of a
             // sequence is in a batch once and pages that are written belong to one sequence.
-            unsafe { self.cpu.bound.kv_store.run(&args) }
+            unsafe { self.cpu.cache(job.pages.kv_type()).store.run(&args) }
         }
     }
 }

@@ -2,32 +2,49 @@
 
 use super::bindings as c;
 use super::memory::AlignedBytes;
-use crate::backend::Heads;
+use crate::backend::{CacheShape, KvType};
+use crate::dtype::DType;
 use crate::error::Result;
 
 /// Positions of a page.
 pub const PAGE_LEN: usize = c::ORIBI_PAGE_LEN as usize;
 
-/// A pool of pages. One page holds, for each layer and key head, a tile of keys and a tile of values in float16.
+/// The format by which the kernels of a type are found.
+pub(super) fn dtype(kv_type: KvType) -> DType {
+    match kv_type {
+        KvType::F16 => DType::F16,
+        KvType::Q8_0 => DType::Q8_0,
+        KvType::Q4_0 => DType::Q4_0,
+    }
+}
+
+/// A pool of pages. One page holds, for each layer and key head, a tile of keys and a tile of values.
 pub struct Pages {
-    heads: Heads,
-    n_layers: usize,
+    shape: CacheShape,
+    key_bytes: usize,
+    value_bytes: usize,
     pages: Vec<AlignedBytes>,
 }
 
 impl Pages {
-    pub(super) fn new(n_layers: usize, heads: Heads) -> Pages {
-        Pages { heads, n_layers, pages: Vec::new() }
+    pub(super) fn new(shape: CacheShape) -> Pages {
+        let (key_bytes, value_bytes) = tile_bytes(shape);
+        Pages { shape, key_bytes, value_bytes, pages: Vec::new() }
     }
 
     /// Bytes of a page.
-    pub(super) fn page_bytes(n_layers: usize, heads: Heads) -> usize {
-        n_layers * heads.n_kv_heads * (key_len(heads) + value_len(heads)) * size_of::<u16>()
+    pub(super) fn page_bytes(shape: CacheShape) -> usize {
+        let (key_bytes, value_bytes) = tile_bytes(shape);
+        shape.n_layers * shape.heads.n_kv_heads * (key_bytes + value_bytes)
+    }
+
+    /// How the keys and values are kept.
+    pub(super) fn kv_type(&self) -> KvType {
+        self.shape.kv_type
     }
 
     pub(super) fn grow(&mut self) -> Result<()> {
-        let page = AlignedBytes::zeroed(Pages::page_bytes(self.n_layers, self.heads), "a page of keys and values")?;
-        self.pages.push(page);
+        self.pages.push(AlignedBytes::zeroed(Pages::page_bytes(self.shape), "a page of keys and values")?);
         Ok(())
     }
 
@@ -38,20 +55,18 @@ impl Pages {
     }
 
     /// The tiles of keys and of values of a layer and key head in a page.
-    pub(super) fn tiles(&self, page: u32, layer: usize, kv_head: usize) -> (*mut u16, *mut u16) {
-        assert!(layer < self.n_layers && kv_head < self.heads.n_kv_heads, "layer {layer}, key head {kv_head}");
-        let tile = (layer * self.heads.n_kv_heads + kv_head) * (key_len(self.heads) + value_len(self.heads));
-        let keys = self.pages[page as usize].as_ptr().cast::<u16>().wrapping_add(tile);
-        (keys, keys.wrapping_add(key_len(self.heads)))
+    pub(super) fn tiles(&self, page: u32, layer: usize, kv_head: usize) -> (*mut u8, *mut u8) {
+        let CacheShape { n_layers, heads, .. } = self.shape;
+        assert!(layer < n_layers && kv_head < heads.n_kv_heads, "layer {layer}, key head {kv_head}");
+        let tile = (layer * heads.n_kv_heads + kv_head) * (self.key_bytes + self.value_bytes);
+        let keys = self.pages[page as usize].as_ptr().wrapping_add(tile);
+        (keys, keys.wrapping_add(self.key_bytes))
     }
 }
 
-/// Elements of a tile of keys.
-fn key_len(heads: Heads) -> usize {
-    PAGE_LEN * heads.head_dim
-}
-
-/// Elements of a tile of values, whose rows are padded to whole vectors.
-fn value_len(heads: Heads) -> usize {
-    PAGE_LEN * heads.head_dim.next_multiple_of(16)
+/// Bytes of a tile of keys and of a tile of values; both are whole cache lines.
+fn tile_bytes(shape: CacheShape) -> (usize, usize) {
+    let (dtype, head_dim) = (dtype(shape.kv_type) as u32, shape.heads.head_dim as u32);
+    // SAFETY: pure functions of two numbers.
+    unsafe { (c::oribi_key_page_bytes(dtype, head_dim), c::oribi_value_page_bytes(dtype, head_dim)) }
 }

@@ -12,7 +12,7 @@ use oribi::generate::{Generation, SequenceForward};
 use oribi::gguf::Gguf;
 use oribi::model::{Model, ModelOptions};
 use oribi::sampler::Sampler;
-use oribi::session::{MemoryPrediction, Numerics, SequenceId, Session, SessionOptions, predict_memory};
+use oribi::session::{KvType, MemoryPrediction, Numerics, SequenceId, Session, SessionOptions, predict_memory};
 use oribi::{Error, ErrorKind, Result};
 
 use crate::generation::{Answer, GenerationArgs};
@@ -58,11 +58,14 @@ pub struct ContextArgs {
     /// Prompt tokens that are computed at once
     #[arg(short, long = "batch-size", value_name = "N", default_value_t = SessionOptions::default().n_batch)]
     batch: usize,
+    /// How keys and values are kept: f16, q8_0 (half the memory) or q4_0 (a quarter, less exact)
+    #[arg(long, value_name = "TYPE", default_value_t = KvType::F16)]
+    kv_type: KvType,
 }
 
 impl ContextArgs {
     pub fn options(&self) -> SessionOptions {
-        SessionOptions { n_ctx: self.ctx, n_batch: self.batch, ..SessionOptions::default() }
+        SessionOptions { n_ctx: self.ctx, n_batch: self.batch, kv_type: self.kv_type, ..SessionOptions::default() }
     }
 }
 
@@ -220,7 +223,13 @@ fn explain(model: &Model, session: &Session, needed: &MemoryPrediction) -> Strin
             if names.is_empty() { "as they are".into() } else { names.join(", ") }
         );
     }
-    text += &format!("memory: {}, context {}, batch {}\n", memory::describe(needed), options.n_ctx, options.n_batch);
+    text += &format!(
+        "memory: {}, context {}, {} cache, batch {}\n",
+        memory::describe(needed),
+        options.n_ctx,
+        options.kv_type,
+        options.n_batch
+    );
     for note in model.tokenizer().notes() {
         text += &format!("tokenizer: {note}\n");
     }

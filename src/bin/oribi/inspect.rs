@@ -30,9 +30,6 @@ pub struct Args {
     model: ModelArg,
     #[command(flatten)]
     context: ContextArgs,
-    /// Format of the keys and values in the cache
-    #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = ["f16"])]
-    cache_type: String,
     /// Show the kernels that this CPU would use instead: for the file's formats, or without MODEL for every format
     #[arg(long)]
     kernels: bool,
@@ -48,11 +45,7 @@ pub fn run(args: Args) -> Result<()> {
     let path = cache::resolve(args.model.name())?;
     let gguf = Gguf::open(&path)?;
     let options = args.context.options();
-    let memory = Memory {
-        needed: predict_memory(&gguf, Storage::Packed, &options, cores::default_threads()),
-        options,
-        cache: args.cache_type,
-    };
+    let memory = Memory { needed: predict_memory(&gguf, Storage::Packed, &options, cores::default_threads()), options };
     if args.json {
         output::print_json(&as_json(&path, &gguf, &memory))
     } else {
@@ -64,7 +57,6 @@ pub fn run(args: Args) -> Result<()> {
 struct Memory {
     needed: Result<MemoryPrediction>,
     options: SessionOptions,
-    cache: String,
 }
 
 impl Memory {
@@ -128,7 +120,7 @@ fn as_text(path: &Path, gguf: &Gguf, memory: &Memory) -> String {
         Ok(needed) => format!(
             "  a run with a context of {}, {} cache and batches of {} needs {}: {}\n",
             memory.n_ctx(gguf),
-            memory.cache,
+            memory.options.kv_type,
             memory.options.n_batch,
             output::human_bytes(needed.total),
             crate::memory::describe(needed)
@@ -250,7 +242,7 @@ fn memory_json(gguf: &Gguf, memory: &Memory) -> serde_json::Value {
     match &memory.needed {
         Ok(needed) => json!({
             "n_ctx": memory.n_ctx(gguf),
-            "cache_type": memory.cache,
+            "kv_type": memory.options.kv_type.name(),
             "n_batch": memory.options.n_batch,
             "weights": needed.weights,
             "kv_cache": needed.kv_cache,

@@ -52,8 +52,9 @@ impl Shape {
     }
 }
 
-/// Keys and values of one key head: as float16 pages, and as the numbers in them.
+/// Keys and values of one key head: as pages of a format, as the numbers that were stored, and as those that are kept.
 struct Cache {
+    dtype: DType,
     head_dim: usize,
     key_pages: Vec<Vec<u16>>,
     value_pages: Vec<Vec<u16>>,
@@ -62,16 +63,18 @@ struct Cache {
 }
 
 impl Cache {
-    /// Random positions; slots behind them hold `garbage`.
-    fn random(head_dim: usize, n_positions: usize, garbage: u16, random: &mut Random) -> Cache {
+    /// Random positions, which float16 holds exactly; slots behind them hold `garbage`.
+    fn random(dtype: DType, head_dim: usize, n_positions: usize, garbage: u16, random: &mut Random) -> Cache {
         let n_pages = n_positions.div_ceil(PAGE_LEN);
         let halves = |n: usize, random: &mut Random| -> Vec<f32> {
             (0..n).map(|_| half::f16::from_f32(random.unit() * 2.0).to_f32()).collect()
         };
+        let (key_bytes, value_bytes) = page_bytes(dtype, head_dim);
         let mut cache = Cache {
+            dtype,
             head_dim,
-            key_pages: vec![vec![garbage; PAGE_LEN * head_dim]; n_pages],
-            value_pages: vec![vec![garbage; PAGE_LEN * head_dim.next_multiple_of(16)]; n_pages],
+            key_pages: vec![vec![garbage; key_bytes / 2]; n_pages],
+            value_pages: vec![vec![garbage; value_bytes / 2]; n_pages],
             keys: halves(n_positions * head_dim, random),
             values: halves(n_positions * head_dim, random),
         };
@@ -86,25 +89,37 @@ impl Cache {
             value: self.values[numbers].as_ptr(),
             head_dim: self.head_dim as u32,
             slot: (position % PAGE_LEN) as u32,
-            key_page: self.key_pages[position / PAGE_LEN].as_mut_ptr(),
-            value_page: self.value_pages[position / PAGE_LEN].as_mut_ptr(),
+            key_page: self.key_pages[position / PAGE_LEN].as_mut_ptr().cast(),
+            value_page: self.value_pages[position / PAGE_LEN].as_mut_ptr().cast(),
         };
         // SAFETY: the pages have their full size, keys and values hold head_dim numbers of each position.
-        unsafe { oracle(c::ORIBI_OP_KV_STORE).run(&args) };
+        unsafe { cache_oracle(c::ORIBI_OP_KV_STORE, self.dtype).run(&args) };
     }
 
     /// Pointers to the pages, null where no row of `shape` sees anything.
-    fn pointers(&self, pages: &[Vec<u16>], shape: Shape) -> Vec<*const u16> {
+    fn pointers(&self, pages: &[Vec<u16>], shape: Shape) -> Vec<*const u8> {
         let seen = shape.seen(0).start..shape.n_positions();
         let used = |page: usize| page * PAGE_LEN < seen.end && (page + 1) * PAGE_LEN > seen.start;
-        (0..pages.len()).map(|page| if used(page) { pages[page].as_ptr() } else { std::ptr::null() }).collect()
+        (0..pages.len()).map(|page| if used(page) { pages[page].as_ptr().cast() } else { std::ptr::null() }).collect()
     }
 }
 
-fn oracle(op: c::oribi_op) -> Kernel {
-    let set = KernelSet::new(Isa::Scalar).unwrap();
-    let merges = op == c::ORIBI_OP_ATTENTION_MERGE;
-    if merges { set.plain(op) } else { set.cache(op, DType::F16) }.unwrap()
+/// The oracle of the merge, which has no format.
+fn merge_oracle() -> Kernel {
+    KernelSet::new(Isa::Scalar).unwrap().plain(c::ORIBI_OP_ATTENTION_MERGE).unwrap()
+}
+
+fn cache_oracle(op: c::oribi_op, dtype: DType) -> Kernel {
+    KernelSet::new(Isa::Scalar).unwrap().cache(op, dtype).unwrap()
+}
+
+/// The oracle beside an attention kernel.
+fn oracle_of(kernel: Kernel) -> Kernel {
+    cache_oracle(kernel.op(), kernel.dtype().unwrap())
+}
+
+fn oracles() -> Vec<Kernel> {
+    CACHE_DTYPES.iter().map(|&dtype| cache_oracle(c::ORIBI_OP_ATTENTION, dtype)).collect()
 }
 
 /// The attention kernels in portable arithmetic, the oracle left out.
@@ -114,7 +129,7 @@ fn portable() -> Vec<Kernel> {
 
 /// Every attention kernel, native ones and the oracle included.
 fn all() -> Vec<Kernel> {
-    [vec![oracle(c::ORIBI_OP_ATTENTION)], runnable(c::ORIBI_OP_ATTENTION)].concat()
+    [oracles(), runnable(c::ORIBI_OP_ATTENTION)].concat()
 }
 
 /// The states (n_rows, n_heads, state_len) of one split. Rows of q and of the states have gaps, which must stay.
@@ -196,7 +211,7 @@ fn every_kernel_equals_the_oracle() {
     for kernel in portable() {
         for case in 0..132 {
             let shape = random_shape(HEAD_DIMS[case % HEAD_DIMS.len()], &mut random);
-            let cache = Cache::random(shape.head_dim, shape.n_positions(), NAN, &mut random);
+            let cache = Cache::random(kernel.dtype().unwrap(), shape.head_dim, shape.n_positions(), NAN, &mut random);
             let mut q = random.units(shape.n_rows * shape.n_heads * shape.head_dim);
             q.iter_mut().for_each(|q| *q *= 4.0);
             if case % 10 == 9 {
@@ -204,7 +219,7 @@ fn every_kernel_equals_the_oracle() {
                 q[at] = [f32::NAN, f32::INFINITY, 3e38, -3e38, 1e-40][random.below(5)];
             }
             for split in shape.splits() {
-                let want = states(oracle(kernel.op()), &cache, &q, shape, split);
+                let want = states(oracle_of(kernel), &cache, &q, shape, split);
                 let got = states(kernel, &cache, &q, shape, split);
                 assert_same_bits(&got, &want, format_args!("{kernel:?} {shape:?} split {split}"));
             }
@@ -219,9 +234,9 @@ fn every_kernel_equals_the_oracle_on_a_long_prompt() {
     for kernel in portable() {
         for (head_dim, n_rows, n_heads, window) in [(64, 70, 3, 0), (80, 130, 1, 40), (256, 33, 4, 0), (32, 9, 71, 0)] {
             let shape = Shape { head_dim, n_rows, n_heads, first: 60, window, softcap: 0.0 };
-            let cache = Cache::random(head_dim, shape.n_positions(), NAN, &mut random);
+            let cache = Cache::random(kernel.dtype().unwrap(), head_dim, shape.n_positions(), NAN, &mut random);
             let q = random.units(n_rows * n_heads * head_dim);
-            let want = states(oracle(kernel.op()), &cache, &q, shape, 0);
+            let want = states(oracle_of(kernel), &cache, &q, shape, 0);
             assert_same_bits(&states(kernel, &cache, &q, shape, 0), &want, format_args!("{kernel:?} {shape:?}"));
         }
     }
@@ -230,9 +245,11 @@ fn every_kernel_equals_the_oracle_on_a_long_prompt() {
 /// Softmax attention of one row and head in float64, and the mean of |v| under its weights.
 fn attention_f64(cache: &Cache, q: &[f32], shape: Shape, row: usize) -> (Vec<f64>, Vec<f64>) {
     let dim = shape.head_dim;
+    let kept = |x: &[f32]| x.chunks(dim).flat_map(|x| kept(cache.dtype, x)).collect::<Vec<f32>>();
+    let (keys, values) = (kept(&cache.keys), kept(&cache.values));
     let dot = |k: &[f32]| q.iter().zip(k).map(|(&q, &k)| f64::from(q) * f64::from(k)).sum::<f64>();
     let score = |j: usize| {
-        let s = dot(&cache.keys[j * dim..][..dim]) * f64::from(shape.scale());
+        let s = dot(&keys[j * dim..][..dim]) * f64::from(shape.scale());
         let cap = f64::from(shape.softcap);
         if cap == 0.0 { s } else { cap * (s / cap).tanh() }
     };
@@ -242,7 +259,7 @@ fn attention_f64(cache: &Cache, q: &[f32], shape: Shape, row: usize) -> (Vec<f64
     let mut y = (vec![0.0; dim], vec![0.0; dim]);
     for (j, s) in shape.seen(row).zip(scores) {
         for d in 0..dim {
-            let term = (s - max).exp() / sum * f64::from(cache.values[j * dim + d]);
+            let term = (s - max).exp() / sum * f64::from(values[j * dim + d]);
             y.0[d] += term;
             y.1[d] += term.abs();
         }
@@ -251,18 +268,17 @@ fn attention_f64(cache: &Cache, q: &[f32], shape: Shape, row: usize) -> (Vec<f64
 }
 
 #[test]
-fn the_oracle_is_softmax_attention() {
+fn the_oracles_are_softmax_attention() {
     let mut random = Random(3);
-    for case in 0..66 {
+    for (case, kernel) in (0..66).flat_map(|case| oracles().into_iter().map(move |kernel| (case, kernel))) {
         let shape = random_shape(HEAD_DIMS[case % HEAD_DIMS.len()], &mut random);
-        let cache = Cache::random(shape.head_dim, shape.n_positions(), NAN, &mut random);
+        let cache = Cache::random(kernel.dtype().unwrap(), shape.head_dim, shape.n_positions(), NAN, &mut random);
         let q = random.units(shape.n_rows * shape.n_heads * shape.head_dim);
-        let splits: Vec<Vec<f32>> =
-            shape.splits().map(|split| states(oracle(c::ORIBI_OP_ATTENTION), &cache, &q, shape, split)).collect();
+        let splits: Vec<Vec<f32>> = shape.splits().map(|split| states(kernel, &cache, &q, shape, split)).collect();
         for (row, head) in [(0, 0), (shape.n_rows - 1, shape.n_heads - 1), (shape.n_rows / 2, 0)] {
             let q = &q[shape.head(head, row)..][..shape.head_dim];
             let (want, magnitude) = attention_f64(&cache, q, shape, row);
-            let got = merge(oracle(c::ORIBI_OP_ATTENTION_MERGE), &splits, row * shape.n_heads + head, shape.head_dim);
+            let got = merge(merge_oracle(), &splits, row * shape.n_heads + head, shape.head_dim);
             for d in 0..shape.head_dim {
                 // A score of up to 512 products of size 2 / sqrt(512), and sums over up to 550 positions.
                 let error = (f64::from(got[d]) - want[d]).abs();
@@ -280,7 +296,7 @@ fn native_kernels_are_softmax_attention_to_the_precision_of_bf16() {
     for kernel in runnable(c::ORIBI_OP_ATTENTION).into_iter().filter(|kernel| kernel.is_native()) {
         for case in 0..66 {
             let shape = random_shape(HEAD_DIMS[case % HEAD_DIMS.len()], &mut random);
-            let cache = Cache::random(shape.head_dim, shape.n_positions(), NAN, &mut random);
+            let cache = Cache::random(kernel.dtype().unwrap(), shape.head_dim, shape.n_positions(), NAN, &mut random);
             let q = random.units(shape.n_rows * shape.n_heads * shape.head_dim);
             let splits: Vec<Vec<f32>> = shape.splits().map(|split| states(kernel, &cache, &q, shape, split)).collect();
             for row in 0..shape.n_rows {
@@ -288,7 +304,7 @@ fn native_kernels_are_softmax_attention_to_the_precision_of_bf16() {
                 let q = &q[shape.head(head, row)..][..shape.head_dim];
                 let (want, magnitude) = attention_f64(&cache, q, shape, row);
                 let at = row * shape.n_heads + head;
-                let got = merge(oracle(c::ORIBI_OP_ATTENTION_MERGE), &splits, at, shape.head_dim);
+                let got = merge(merge_oracle(), &splits, at, shape.head_dim);
                 for d in 0..shape.head_dim {
                     let error = (f64::from(got[d]) - want[d]).abs();
                     assert!(
@@ -310,7 +326,7 @@ fn native_kernels_confine_what_is_not_finite() {
             let shape = Shape { head_dim: 80, n_rows: 70, n_heads: 3, first: 40, window, softcap: 0.0 };
             let q = random.units(shape.n_rows * 3 * 80);
             let seed = random.bits();
-            let mut cache = Cache::random(80, shape.n_positions(), 0, &mut Random(seed));
+            let mut cache = Cache::random(kernel.dtype().unwrap(), 80, shape.n_positions(), 0, &mut Random(seed));
             let want = states(kernel, &cache, &q, shape, 0);
             cache.values[bad * 80 + random.below(80)] = [f32::INFINITY, f32::NAN][random.below(2)];
             cache.store(bad);
@@ -332,7 +348,7 @@ fn a_row_and_head_alone_are_the_same_as_in_company() {
     for kernel in runnable(c::ORIBI_OP_ATTENTION) {
         for (head_dim, window) in [(64, 0), (64, 20), (128, 0), (80, 100)] {
             let shape = Shape { head_dim, n_rows: 17, n_heads: 5, first: 250, window, softcap: 0.0 };
-            let cache = Cache::random(head_dim, shape.n_positions(), NAN, &mut random);
+            let cache = Cache::random(kernel.dtype().unwrap(), head_dim, shape.n_positions(), NAN, &mut random);
             let q = random.units(shape.n_rows * shape.n_heads * head_dim);
             for split in shape.splits() {
                 let together = states(kernel, &cache, &q, shape, split);
@@ -362,17 +378,21 @@ fn unseen_slots_never_matter() {
             let shape = Shape { head_dim, n_rows, n_heads: 3, first: 130, window, softcap: 0.0 };
             let q = random.units(n_rows * 3 * head_dim);
             let seed = random.bits();
-            let clean = Cache::random(head_dim, shape.n_positions(), 0, &mut Random(seed));
+            let clean = Cache::random(kernel.dtype().unwrap(), head_dim, shape.n_positions(), 0, &mut Random(seed));
             let want = states(kernel, &clean, &q, shape, 0);
             assert!(want.iter().all(|x| !x.is_nan()));
             // Garbage behind the last position: NaN, infinities, the largest numbers.
             for garbage in [NAN, 0xffff, 0x7c00, 0xfc00, 0x7bff] {
-                let dirty = Cache::random(head_dim, shape.n_positions(), garbage, &mut Random(seed));
+                let dirty =
+                    Cache::random(kernel.dtype().unwrap(), head_dim, shape.n_positions(), garbage, &mut Random(seed));
                 let got = states(kernel, &dirty, &q, shape, 0);
                 assert_same_bits(&got, &want, format_args!("{kernel:?} {shape:?} garbage {garbage:#06x}"));
             }
+            if kernel.dtype() != Some(DType::F16) {
+                continue; // no infinity in its codes
+            }
             // An infinite value that only the last row sees, and only the last row shows.
-            let mut late = Cache::random(head_dim, shape.n_positions(), 0, &mut Random(seed));
+            let mut late = Cache::random(kernel.dtype().unwrap(), head_dim, shape.n_positions(), 0, &mut Random(seed));
             late.values[(shape.n_positions() - 1) * head_dim..].fill(f32::INFINITY);
             late.store(shape.n_positions() - 1);
             let got = states(kernel, &late, &q, shape, 0);
@@ -388,7 +408,7 @@ fn an_unseen_split_leaves_an_empty_state() {
     let mut random = Random(6);
     for kernel in all() {
         let shape = Shape { head_dim: 48, n_rows: 3, n_heads: 2, first: 300, window: 20, softcap: 0.0 };
-        let cache = Cache::random(48, shape.n_positions(), NAN, &mut random);
+        let cache = Cache::random(kernel.dtype().unwrap(), 48, shape.n_positions(), NAN, &mut random);
         let q = random.units(3 * 2 * 48);
         for state in states(kernel, &cache, &q, shape, 0).chunks_exact(shape.state_len()) {
             assert!(state[0] == f32::NEG_INFINITY && state[1..].iter().all(|x| x.to_bits() == 0), "{kernel:?}");
@@ -419,7 +439,7 @@ fn merges_equal_the_oracle_and_float64() {
         for &head_dim in HEAD_DIMS {
             for n_splits in [1, 2, 3, 7, 33] {
                 let splits = random_splits(n_splits, head_dim, &mut random);
-                let want = merge(oracle(kernel.op()), &splits, 0, head_dim);
+                let want = merge(merge_oracle(), &splits, 0, head_dim);
                 let what = format_args!("{kernel:?} head_dim {head_dim} splits {n_splits}");
                 assert_same_bits(&merge(kernel, &splits, 0, head_dim), &want, what);
                 let max = splits.iter().map(|state| state[0]).fold(f32::NEG_INFINITY, f32::max);
@@ -437,7 +457,7 @@ fn merges_equal_the_oracle_and_float64() {
 #[test]
 fn empty_splits_do_not_change_a_merge() {
     let mut random = Random(8);
-    for kernel in [vec![oracle(c::ORIBI_OP_ATTENTION_MERGE)], runnable(c::ORIBI_OP_ATTENTION_MERGE)].concat() {
+    for kernel in [vec![merge_oracle()], runnable(c::ORIBI_OP_ATTENTION_MERGE)].concat() {
         let splits = random_splits(9, 80, &mut random);
         let full: Vec<Vec<f32>> = splits.iter().filter(|state| state[0] != f32::NEG_INFINITY).cloned().collect();
         assert!(full.len() < splits.len());

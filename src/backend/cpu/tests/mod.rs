@@ -214,6 +214,44 @@ fn matmul(kernel: Kernel, panels: &[u8], x: &[f32], n_rows: usize, k: usize) -> 
     y
 }
 
+/// The formats that keys and values can have.
+const CACHE_DTYPES: [DType; 3] = [DType::F16, DType::Q8_0, DType::Q4_0];
+
+/// Bytes of the keys and of the values of a page.
+fn page_bytes(dtype: DType, head_dim: usize) -> (usize, usize) {
+    // SAFETY: pure functions of two numbers.
+    unsafe {
+        (
+            c::oribi_key_page_bytes(dtype as u32, head_dim as u32),
+            c::oribi_value_page_bytes(dtype as u32, head_dim as u32),
+        )
+    }
+}
+
+/// The numbers that a cache of a format keeps of a head's finite elements, by the formulas of docs/numerics.md.
+fn kept(dtype: DType, x: &[f32]) -> Vec<f32> {
+    let half = |x: f32| half::f16::from_f32(x).to_f32();
+    let coded = |group: &[f32], scale: f32, low: f32, high: f32| -> Vec<f32> {
+        let code = |x: &f32| if scale == 0.0 { 0.0 } else { (x / scale).clamp(low, high).round_ties_even() };
+        group.iter().map(|x| code(x) * scale).collect()
+    };
+    match dtype {
+        DType::F16 => x.iter().map(|&x| half(x)).collect(),
+        DType::Q8_0 => x
+            .chunks(32)
+            .flat_map(|x| coded(x, half(x.iter().fold(0.0, |m, x| x.abs().max(m)) / 127.0), -127.0, 127.0))
+            .collect(),
+        DType::Q4_0 => x
+            .chunks(32)
+            .flat_map(|x| {
+                let (low, high) = x.iter().fold((0.0f32, 0.0f32), |(low, high), &x| (low.min(x), high.max(x)));
+                coded(x, half(if -low > high { low } else { high } / -8.0), -8.0, 7.0)
+            })
+            .collect(),
+        _ => panic!("keys and values are not kept as {dtype}"),
+    }
+}
+
 /// The kernels of an operation that are not scalar. Says which ones this CPU cannot run, and leaves those out.
 fn runnable(op: c::oribi_op) -> Vec<Kernel> {
     let vector = table().iter().filter(|kernel| kernel.op() == op && kernel.isa() > Isa::Scalar);
