@@ -31,8 +31,8 @@ enum {
 
 /* ---- tile registers ----------------------------------------------------------------------------------------------- */
 
-/* Sums of even steps in tiles 0 (high) and 1 (low), of odd ones in 2 and 3; planes in 4 (high) and 5 (low), codes in 6. */
-static void configure_tiles(void) {
+/* Tiles of n_rows rows: sums of even steps in tiles 0 (high) and 1 (low), of odd ones in 2 and 3; planes in 4 (high) and 5 (low), codes in 6. */
+static void configure_tiles(uint32_t n_rows) {
   struct {
     uint8_t palette, start_row, unused[14];
     uint16_t row_bytes[16];
@@ -40,10 +40,10 @@ static void configure_tiles(void) {
   } ORIBI_ALIGN64 config = {.palette = 1};
   for (int i = 0; i < 4; i++) {
     config.row_bytes[i] = LINE;
-    config.n_rows[i] = TILE_ROWS;
+    config.n_rows[i] = (uint8_t)n_rows;
   }
   config.row_bytes[4] = config.row_bytes[5] = GROUP;
-  config.n_rows[4] = config.n_rows[5] = TILE_ROWS;
+  config.n_rows[4] = config.n_rows[5] = (uint8_t)n_rows;
   config.row_bytes[6] = LINE;
   config.n_rows[6] = STEPS;
   __asm__ volatile("" : : "r"(&config) : "memory"); /* GCC 12 drops the stores otherwise */
@@ -355,19 +355,21 @@ ORIBI_INLINE void multiply_block_of(packed_format f, const block *b, tile_sums *
 /* Rows and a range of k of a call, with what was prepared for them. */
 typedef struct {
   const oribi_matmul_args *args;
+  uint32_t tile_rows;             /* of the tile registers: 16, or the call's rows where those are fewer */
   uint32_t first_row, n_rows;     /* at most MAX_ROWS */
   uint32_t first_group, n_groups; /* at most MAX_STEPS steps */
   rows_range rows;
-  uint8_t last_planes[TILE_ROWS][LAST_STRIDE]; /* of the last block, where that has less than 16 rows */
+  uint8_t last_planes[TILE_ROWS][LAST_STRIDE]; /* of the last block, where that has less than tile_rows rows */
 } work;
+
+ORIBI_INLINE uint32_t min_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
 ORIBI_INLINE void prepare_rows(packed_format f, work *w) {
   const oribi_matmul_args *a = w->args;
   for (uint32_t r = 0; r < w->n_rows; r += TILE_ROWS) {
-    const uint32_t n_rows = w->n_rows - r < TILE_ROWS ? w->n_rows - r : TILE_ROWS, first = w->first_row + r;
-    load_rows_range(f, a, first, n_rows, w->first_group, w->n_groups * f.n_scales, w->rows.scale[r / TILE_ROWS],
-                    w->rows.sum[r / TILE_ROWS]);
-    if (n_rows == TILE_ROWS) continue;
+    const uint32_t n_rows = min_u32(w->n_rows - r, TILE_ROWS), first = w->first_row + r, slot = r / TILE_ROWS;
+    load_rows_range(f, a, first, n_rows, w->first_group, w->n_groups * f.n_scales, w->rows.scale[slot], w->rows.sum[slot]);
+    if (n_rows == w->tile_rows) continue;
     memset(w->last_planes, 0, sizeof w->last_planes);
     for (uint32_t i = 0; i < n_rows; i++) {
       const uint8_t *planes = a->acts + (size_t)(first + i) * a->acts_stride + (size_t)w->first_group * 2 * GROUP;
@@ -379,7 +381,7 @@ ORIBI_INLINE void prepare_rows(packed_format f, work *w) {
 /* The planes of the block from row r of the work on. */
 ORIBI_INLINE block_planes planes_of(const work *w, uint32_t r) {
   const oribi_matmul_args *a = w->args;
-  if (w->n_rows - r < TILE_ROWS) return (block_planes){w->last_planes[0], LAST_STRIDE};
+  if (w->n_rows - r < w->tile_rows) return (block_planes){w->last_planes[0], LAST_STRIDE};
   const uint8_t *acts = a->acts + (size_t)(w->first_row + r) * a->acts_stride;
   return (block_planes){acts + (size_t)w->first_group * 2 * GROUP, a->acts_stride};
 }
@@ -393,16 +395,16 @@ ORIBI_INLINE void multiply_panel(packed_format f, const work *w, uint32_t panel)
   unpack_range(f, a->panels + panel * panel_bytes, panel_bytes, w->first_group, w->n_groups, &weights);
   __asm__ volatile("" : : "r"(&weights), "r"(w) : "memory"); /* the compiler does not know that tiles read them */
   for (uint32_t r = 0; r < w->n_rows; r += TILE_ROWS) {
-    const uint32_t n_left = w->n_rows - r, n_steps = w->n_groups * f.n_scales;
+    const uint32_t n_left = w->n_rows - r, n_steps = w->n_groups * f.n_scales, slot = r / TILE_ROWS;
     const block b = {
         .planes = planes_of(w, r),
         .next_planes = planes_of(w, n_left > TILE_ROWS ? r + TILE_ROWS : r),
         .is_begun = r > 0 && n_steps % 2 == 0,
-        .scale = w->rows.scale[r / TILE_ROWS],
-        .sum = w->rows.sum[r / TILE_ROWS],
+        .scale = w->rows.scale[slot],
+        .sum = w->rows.sum[slot],
         .weights = &weights,
         .n_steps = n_steps,
-        .n_rows = n_left < TILE_ROWS ? n_left : TILE_ROWS,
+        .n_rows = min_u32(n_left, TILE_ROWS),
         .is_first = w->first_group == 0,
         .y = a->y + (size_t)(w->first_row + r) * a->y_stride + (size_t)panel * ROWS,
         .y_stride = a->y_stride,
@@ -417,11 +419,12 @@ ORIBI_INLINE void matmul_tiles(packed_format f, const oribi_matmul_args *a) {
   const uint32_t range = ((n_groups + n_ranges - 1) / n_ranges + 1) / 2 * 2; /* even: blocks then follow without a gap */
   work w;
   w.args = a;
-  configure_tiles();
+  w.tile_rows = min_u32(a->n_rows, TILE_ROWS);
+  configure_tiles(w.tile_rows);
   for (w.first_row = 0; w.first_row < a->n_rows; w.first_row += MAX_ROWS) {
-    w.n_rows = a->n_rows - w.first_row < MAX_ROWS ? a->n_rows - w.first_row : MAX_ROWS;
+    w.n_rows = min_u32(a->n_rows - w.first_row, MAX_ROWS);
     for (w.first_group = 0; w.first_group < n_groups; w.first_group += range) {
-      w.n_groups = n_groups - w.first_group < range ? n_groups - w.first_group : range;
+      w.n_groups = min_u32(n_groups - w.first_group, range);
       prepare_rows(f, &w);
       for (uint32_t panel = 0; panel < a->n_panels; panel++) multiply_panel(f, &w, panel);
     }
