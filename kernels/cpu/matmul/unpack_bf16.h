@@ -35,8 +35,8 @@ ORIBI_INLINE int codes_are_wide(packed_format f) { return f.q_bits == 8 || f.tab
 /* 2^e: the unit of the last place of the code's byte is 1. A byte at bit 16 must not reach the exponent. */
 ORIBI_INLINE float code_base(packed_format f) { return codes_are_wide(f) ? 32768.0f : 128.0f; }
 
-/* s has 11 bits from a float16, at most 7 more from an integer; 2^7 + offset has at most 6 bits here, 2^15 + 128 has 9; and
- * the products stay in range. */
+/* Whether s * (2^e + offset) is exact: significant bits of s and of the sum are at most 11 and 9 (float16 scales), 17 and 6
+ * (Q3_K), 18 and 3 (Q6_K), 16 and 8 (IQ3_S); and it stays in range. */
 ORIBI_INLINE int folds_offset(packed_format f) {
   return f.scale == SCALE_F16 || (f.scale == SCALE_I8 && !codes_are_wide(f));
 }
