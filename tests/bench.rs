@@ -13,7 +13,7 @@ use oribi::bench::{Bench, BenchOptions, Kind, Test, tests};
 use oribi::dtype::DType;
 use oribi::gguf::Gguf;
 use oribi::model::{Model, ModelOptions};
-use oribi::session::{Numerics, SessionOptions};
+use oribi::session::{KvType, Numerics, SessionOptions};
 use serde_json::Value;
 use tiny::{Shape, tiny, write};
 
@@ -91,7 +91,8 @@ fn json_rows_are_all_combinations_with_the_fields_of_the_schema() {
     for (name, value) in [("n_prompt", 0.0), ("n_gen", 3.0), ("depth", 70.0), ("batch", 3.0)] {
         assert_eq!(number(&last[name]), value, "{last}");
     }
-    assert_eq!((last["numerics"].as_str(), last["share_of_limit"].is_null()), (Some("portable"), true));
+    assert_eq!((last["numerics"].as_str(), last["kv_type"].as_str()), (Some("portable"), Some("f16")));
+    assert!(last["share_of_limit"].is_null());
 }
 
 #[test]
@@ -143,13 +144,16 @@ fn settings_and_models_are_compared_in_turns() {
         assert!(number(&ratio["median"]) > 1.2, "{ratio}");
     }
 
-    let versus = json(&small, &[&args[..], &["--versus", "isa=scalar,threads=2,numerics=portable"]].concat());
+    let versus =
+        json(&small, &[&args[..], &["--versus", "isa=scalar,threads=2,numerics=portable,kv-type=q4_0"]].concat());
     let [a, b] = ["a", "b"].map(|side| &versus[0][side]);
     assert_eq!((number(&a["threads"]), a["numerics"].as_str()), (1.0, Some("native")));
     assert_eq!(
         (number(&b["threads"]), b["numerics"].as_str(), b["isa"].as_str()),
         (2.0, Some("portable"), Some("scalar"))
     );
+
+    assert_eq!((a["kv_type"].as_str(), b["kv_type"].as_str()), (Some("f16"), Some("q4_0")));
 
     let table = printed(&small, &[&args[..], &["--versus", "threads=2"]].concat());
     for word in ["threads 1", "threads 2", "A / B"] {
@@ -197,7 +201,7 @@ fn errors_name_the_option() {
     refused(&["-r", "0"], 2, &["--repetitions"]);
     refused(&["-p", "many"], 2, &["--n-prompt"]);
     refused(&["--isa", "sse9"], 2, &["sse9"]);
-    refused(&["--versus", "colour=red"], 2, &["colour", "threads, isa, numerics"]);
+    refused(&["--versus", "colour=red"], 2, &["colour", "threads, isa, numerics, kv-type"]);
     refused(&["--machine"], 2, &["--machine"]);
     refused(&["--json", "--csv"], 2, &["--csv"]);
 }
@@ -233,13 +237,17 @@ fn work_is_what_the_shapes_say() {
     assert_eq!((work[2].code_macs, work[2].float_macs), (5 * BLOCKS + HEAD, attention(101 + 102 + 103 + 104 + 105)));
     assert!(work.iter().all(|work| work.bf16_macs == 0));
 
-    // Keys and values in float16; the prompt is read in chunks of 2, 2 and 1, and the weights with each.
+    // Keys and values in float16, and below with 34 bytes for 32 elements; the prompt is read in chunks of 2, 2 and 1, and the weights with each.
     let kv = |positions: u64| 7 * positions * 2 * 128 * 2;
     let (once, twice) = (work[0].read_bytes - kv(1), work[1].read_bytes - kv(3 * (11 + 12)));
     assert_eq!(2 * once, twice);
     let weights = BLOCKS + HEAD;
     assert!((weights * 18 / 32..weights * 21 / 32 + 8192).contains(&once), "{once} bytes of {weights} weights");
     assert!((2 * once..3 * once).contains(&(work[2].read_bytes - kv(102 + 104 + 105))));
+    let quantized = SessionOptions { kv_type: KvType::Q8_0, ..options(2).session };
+    let bench = Bench::new(&model, &BenchOptions { session: quantized, seed: 0 }, &all).unwrap();
+    let saved = work[1].read_bytes - bench.work(&all[1]).unwrap().read_bytes;
+    assert_eq!(saved, kv(3 * (11 + 12)) / 64 * 30);
 }
 
 #[test]

@@ -55,6 +55,15 @@ impl KvType {
             KvType::Q4_0 => "q4_0",
         }
     }
+
+    /// The format by which its kernels are found.
+    pub fn dtype(self) -> DType {
+        match self {
+            KvType::F16 => DType::F16,
+            KvType::Q8_0 => DType::Q8_0,
+            KvType::Q4_0 => DType::Q4_0,
+        }
+    }
 }
 
 impl std::fmt::Display for KvType {

@@ -10,7 +10,7 @@ use crate::dtype::DType;
 use crate::error::{Result, bail};
 use crate::gguf::TensorInfo;
 use crate::model::{HyperParams, Model};
-use crate::session::{KvType, Numerics, Role, SessionOptions};
+use crate::session::{Numerics, Role, SessionOptions};
 
 use super::test::{Kind, Test};
 
@@ -76,7 +76,8 @@ struct Parts<'a> {
     blocks: Matrices,
     head: Matrices,
     native_attention: bool,
-    kv_type: KvType,
+    /// Keys and values of a position in one block.
+    position_bytes: u64,
 }
 
 impl<'a> Parts<'a> {
@@ -92,8 +93,12 @@ impl<'a> Parts<'a> {
                 blocks.add(tensor, kernels)?;
             }
         }
-        let native_attention = kernels.is_some_and(|k| k.native(c::ORIBI_OP_ATTENTION, DType::F16).is_some());
-        Ok(Parts { hparams: model.hparams(), blocks, head, native_attention, kv_type: options.kv_type })
+        let native_attention =
+            kernels.is_some_and(|k| k.native(c::ORIBI_OP_ATTENTION, options.kv_type.dtype()).is_some());
+        let hparams = model.hparams();
+        let layer = CacheShape { n_layers: 1, heads: hparams.heads(), kv_type: options.kv_type };
+        let position_bytes = Cpu::page_bytes(layer) / PAGE_LEN as u64;
+        Ok(Parts { hparams, blocks, head, native_attention, position_bytes })
     }
 
     /// `n` tokens of one sequence from position `first` on, without the output head.
@@ -114,8 +119,6 @@ impl<'a> Parts<'a> {
     /// Scores and sums of values of `n` tokens of one sequence.
     fn attention(&self, first: usize, n: usize, role: Role) -> Work {
         let h = self.hparams;
-        let layer = CacheShape { n_layers: 1, heads: h.heads(), kv_type: self.kv_type };
-        let position_bytes = Cpu::page_bytes(layer) / PAGE_LEN as u64;
         let (mut seen, mut read) = (0, 0);
         for block in 0..h.n_blocks {
             let window = h.window_of(block).unwrap_or(usize::MAX);
@@ -125,7 +128,7 @@ impl<'a> Parts<'a> {
         let macs = seen * 2 * h.q_dim() as u64;
         let native = role == Role::Prompt && self.native_attention;
         Work {
-            read_bytes: read * position_bytes,
+            read_bytes: read * self.position_bytes,
             float_macs: if native { 0 } else { macs },
             bf16_macs: if native { macs } else { 0 },
             ..Work::default()

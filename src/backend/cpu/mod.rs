@@ -84,7 +84,7 @@ struct CacheKernels {
 
 impl CacheKernels {
     fn new(kernels: &KernelSet, kv_type: KvType) -> Result<CacheKernels> {
-        let dtype = pages::dtype(kv_type);
+        let dtype = kv_type.dtype();
         Ok(CacheKernels {
             store: kernels.cache(c::ORIBI_OP_KV_STORE, dtype)?,
             attention: kernels.cache(c::ORIBI_OP_ATTENTION, dtype)?,

@@ -3,20 +3,10 @@
 use super::bindings as c;
 use super::memory::AlignedBytes;
 use crate::backend::{CacheShape, KvType};
-use crate::dtype::DType;
 use crate::error::Result;
 
 /// Positions of a page.
 pub const PAGE_LEN: usize = c::ORIBI_PAGE_LEN as usize;
-
-/// The format by which the kernels of a type are found.
-pub(super) fn dtype(kv_type: KvType) -> DType {
-    match kv_type {
-        KvType::F16 => DType::F16,
-        KvType::Q8_0 => DType::Q8_0,
-        KvType::Q4_0 => DType::Q4_0,
-    }
-}
 
 /// A pool of pages. One page holds, for each layer and key head, a tile of keys and a tile of values.
 pub struct Pages {
@@ -66,7 +56,7 @@ impl Pages {
 
 /// Bytes of a tile of keys and of a tile of values; both are whole cache lines.
 fn tile_bytes(shape: CacheShape) -> (usize, usize) {
-    let (dtype, head_dim) = (dtype(shape.kv_type) as u32, shape.heads.head_dim as u32);
+    let (dtype, head_dim) = (shape.kv_type.dtype() as u32, shape.heads.head_dim as u32);
     // SAFETY: pure functions of two numbers.
     unsafe { (c::oribi_key_page_bytes(dtype, head_dim), c::oribi_value_page_bytes(dtype, head_dim)) }
 }

@@ -128,7 +128,8 @@ impl Lab {
     }
 
     fn side(&mut self, path: &Path, setting: &Setting, tests: &[Test]) -> Result<Side> {
-        let session = SessionOptions { numerics: setting.numerics, n_batch: self.effort.chunk, ..Default::default() };
+        let Setting { numerics, kv_type, .. } = *setting;
+        let session = SessionOptions { numerics, kv_type, n_batch: self.effort.chunk, ..Default::default() };
         let model = self.model(path, setting, &Bench::session_options(&session, tests))?;
         let bench = Bench::new(&model, &BenchOptions { session, seed: 0 }, tests)?;
         let machine = if self.effort.with_limits { Some(self.machine(&model)?) } else { None };
@@ -194,7 +195,7 @@ impl Side {
             threads: cpu.team().n_threads(),
             numerics: numerics_name(self.setting.numerics),
             isa: isa.name(),
-            kv_type: "f16",
+            kv_type: self.setting.kv_type.name(),
             tokens_per_second: spread(seconds.iter().map(|s| n_tokens / s))?,
             gb_per_second: work.read_bytes as f64 / median * 1e-9,
             gmac_per_second: work.macs() as f64 / median * 1e-9,

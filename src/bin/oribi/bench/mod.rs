@@ -53,7 +53,7 @@ pub struct Args {
     /// Measure this model in turns with MODEL, and print the ratio of MODEL's speed to its
     #[arg(long, value_name = "MODEL2")]
     compare: Option<String>,
-    /// Measure other settings in turns with the given ones, as in isa=avx2,threads=1,numerics=portable
+    /// Measure other settings in turns with the given ones, as in isa=avx2,threads=1,numerics=portable,kv-type=q8_0
     #[arg(long, value_name = "SETTING=VALUE,..")]
     versus: Option<Versus>,
     /// Do not measure the machine, and leave out the share of its limits

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use oribi::backend::cpu::kernels::Isa;
 use oribi::backend::cpu::{CpuOptions, cores};
-use oribi::session::Numerics;
+use oribi::session::{KvType, Numerics};
 
 /// One way to run a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +15,7 @@ pub struct Setting {
     /// `None`: the best.
     pub isa: Option<Isa>,
     pub numerics: Numerics,
+    pub kv_type: KvType,
 }
 
 impl Setting {
@@ -39,6 +40,9 @@ pub struct SettingArgs {
     /// Arithmetic of the prompt: portable or native
     #[arg(long, value_name = "MODE,..", value_delimiter = ',', default_value = "native", value_parser = parse_numerics)]
     numerics: Vec<Numerics>,
+    /// How keys and values are kept: f16, q8_0 or q4_0
+    #[arg(long, value_name = "TYPE,..", value_delimiter = ',', default_value = "f16")]
+    kv_type: Vec<KvType>,
 }
 
 impl SettingArgs {
@@ -46,7 +50,9 @@ impl SettingArgs {
         let mut all = Vec::new();
         for &threads in &or_default(&self.threads) {
             for &isa in &or_default(&self.isa) {
-                all.extend(self.numerics.iter().map(|&numerics| Setting { threads, isa, numerics }));
+                for &numerics in &self.numerics {
+                    all.extend(self.kv_type.iter().map(|&kv_type| Setting { threads, isa, numerics, kv_type }));
+                }
             }
         }
         all
@@ -76,6 +82,7 @@ pub struct Versus {
     threads: Option<usize>,
     isa: Option<Isa>,
     numerics: Option<Numerics>,
+    kv_type: Option<KvType>,
 }
 
 impl Versus {
@@ -85,6 +92,7 @@ impl Versus {
             threads: self.threads.or(setting.threads),
             isa: self.isa.or(setting.isa),
             numerics: self.numerics.unwrap_or(setting.numerics),
+            kv_type: self.kv_type.unwrap_or(setting.kv_type),
         }
     }
 }
@@ -103,7 +111,8 @@ impl FromStr for Versus {
                 "threads" => versus.threads = Some(value.parse().map_err(|e| wrong(&e))?),
                 "isa" => versus.isa = Some(value.parse().map_err(|e| wrong(&e))?),
                 "numerics" => versus.numerics = Some(parse_numerics(value).map_err(|e| wrong(&e))?),
-                _ => return Err(format!("no setting is called {name:?} (there are threads, isa, numerics)")),
+                "kv-type" => versus.kv_type = Some(value.parse().map_err(|e| wrong(&e))?),
+                _ => return Err(format!("no setting is called {name:?} (there are threads, isa, numerics, kv-type)")),
             }
         }
         Ok(versus)
@@ -116,12 +125,14 @@ mod tests {
 
     #[test]
     fn changes_replace_what_they_name() {
-        let setting = Setting { threads: Some(2), isa: None, numerics: Numerics::Native };
+        let kv_type = KvType::F16;
+        let setting = Setting { threads: Some(2), isa: None, numerics: Numerics::Native, kv_type };
         let versus: Versus = "isa=avx2,threads=1".parse().unwrap();
-        let changed = Setting { threads: Some(1), isa: Some(Isa::Avx2), numerics: Numerics::Native };
+        let changed = Setting { threads: Some(1), isa: Some(Isa::Avx2), ..setting.clone() };
         assert_eq!(versus.applied_to(&setting), changed);
-        let versus: Versus = "numerics=portable".parse().unwrap();
-        assert_eq!(versus.applied_to(&setting), Setting { numerics: Numerics::Portable, ..setting.clone() });
+        let versus: Versus = "numerics=portable,kv-type=q8_0".parse().unwrap();
+        let changed = Setting { numerics: Numerics::Portable, kv_type: KvType::Q8_0, ..setting.clone() };
+        assert_eq!(versus.applied_to(&setting), changed);
         for (wrong, word) in
             [("isa", "SETTING=VALUE"), ("isa=sse9", "sse9"), ("colour=red", "numerics"), ("", "SETTING")]
         {
