@@ -10,11 +10,13 @@ enum {
 
 static void bench_kv_store(const oribi_kernel *kernel) {
   float *x = floats(HEAD_DIM);
-  const size_t key_bytes = oribi_key_page_bytes(kernel->dtype, HEAD_DIM), value_bytes = oribi_value_page_bytes(kernel->dtype, HEAD_DIM);
+  const size_t key_bytes = oribi_key_page_bytes(kernel->dtype, HEAD_DIM);
+  const size_t value_bytes = oribi_value_page_bytes(kernel->dtype, HEAD_DIM);
   uint8_t *keys = buffer(key_bytes), *values = buffer(value_bytes);
   const oribi_kv_store_args args = {
       .key = x, .value = x, .head_dim = HEAD_DIM, .slot = 5, .key_page = keys, .value_page = values};
-  report((result){.kernel = kernel, .what = "head of 64", .seconds = best_time(kernel, &args), .n_bytes = 8.0 * HEAD_DIM + (double)(key_bytes + value_bytes) / ORIBI_PAGE_LEN});
+  report((result){.kernel = kernel, .what = "head of 64", .seconds = best_time(kernel, &args),
+                  .n_bytes = 8.0 * HEAD_DIM + (double)(key_bytes + value_bytes) / ORIBI_PAGE_LEN});
   free(x);
   free(keys);
   free(values);
@@ -22,7 +24,8 @@ static void bench_kv_store(const oribi_kernel *kernel) {
 
 static void bench_attention_rows(const oribi_kernel *kernel, uint32_t n_rows, const char *what) {
   float *q = floats((size_t)n_rows * N_HEADS * HEAD_DIM), *states = buffer(sizeof(float) * n_rows * N_HEADS * STATE_LEN);
-  const size_t key_bytes = oribi_key_page_bytes(kernel->dtype, HEAD_DIM), value_bytes = oribi_value_page_bytes(kernel->dtype, HEAD_DIM);
+  const size_t key_bytes = oribi_key_page_bytes(kernel->dtype, HEAD_DIM);
+  const size_t value_bytes = oribi_value_page_bytes(kernel->dtype, HEAD_DIM);
   uint8_t *keys[N_PAGES], *values[N_PAGES];
   for (int i = 0; i < N_PAGES; i++) {
     keys[i] = buffer(key_bytes);
@@ -34,7 +37,8 @@ static void bench_attention_rows(const oribi_kernel *kernel, uint32_t n_rows, co
       .first_position = ORIBI_SPLIT_LEN, .split_begin = 0, .split_end = ORIBI_SPLIT_LEN,
       .key_pages = (const uint8_t *const *)keys, .value_pages = (const uint8_t *const *)values, .scale = 0.125f,
       .states = states, .state_row_stride = N_HEADS * STATE_LEN, .scratch = scratch};
-  report((result){.kernel = kernel, .what = what, .seconds = best_time(kernel, &args), .n_bytes = (double)N_PAGES * (double)(key_bytes + value_bytes),
+  report((result){.kernel = kernel, .what = what, .seconds = best_time(kernel, &args),
+                  .n_bytes = (double)N_PAGES * (double)(key_bytes + value_bytes),
                   .n_macs = 2.0 * n_rows * N_HEADS * HEAD_DIM * ORIBI_SPLIT_LEN});
   for (int i = 0; i < N_PAGES; i++) {
     free(keys[i]);
