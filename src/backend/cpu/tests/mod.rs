@@ -134,7 +134,12 @@ fn random_float(scales: Scales, random: &mut Random) -> f32 {
 
 /// Rows of file blocks as packed panels, by the scalar packer.
 fn pack(dtype: DType, rows: &[u8], n_rows: usize, k: usize) -> Vec<u8> {
-    let kernel = KernelSet::new(Isa::Scalar).unwrap().weight(c::ORIBI_OP_PACK, dtype).unwrap();
+    pack_with(KernelSet::new(Isa::Scalar).unwrap().weight(c::ORIBI_OP_PACK, dtype).unwrap(), rows, n_rows, k)
+}
+
+/// The same, by any packer.
+fn pack_with(kernel: Kernel, rows: &[u8], n_rows: usize, k: usize) -> Vec<u8> {
+    let dtype = kernel.dtype().unwrap();
     let panel_len = panel_bytes(dtype, k).unwrap();
     let row_len = dtype.row_bytes(k).unwrap();
     assert_eq!(rows.len(), n_rows * row_len);

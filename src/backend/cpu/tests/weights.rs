@@ -42,6 +42,20 @@ fn a_packed_row_is_the_dequantized_row() {
 }
 
 #[test]
+fn every_packer_writes_the_bytes_of_the_oracle() {
+    let mut random = Random(2);
+    for kernel in runnable(c::ORIBI_OP_PACK) {
+        let dtype = kernel.dtype().unwrap();
+        for (n_rows, n_blocks) in [(1, 1), (2, 3), (7, 2), (8, 1), (9, 5), (15, 1), (16, 4), (33, 3)] {
+            let k = n_blocks * dtype.block_len().max(7);
+            let rows = random_rows(dtype, n_rows, k, Scales::Wild, &mut random);
+            let (got, want) = (pack_with(kernel, &rows, n_rows, k), pack(dtype, &rows, n_rows, k));
+            assert!(got == want, "{kernel:?}: {n_rows} rows of {k} inputs");
+        }
+    }
+}
+
+#[test]
 fn a_packed_panel_is_within_four_percent_of_the_file_or_twice_an_expanded_one() {
     use DType::{IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS, TQ1_0};
     let expanded = [IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS, TQ1_0];
