@@ -14,7 +14,9 @@
  * 2. While tiles are at work the CPU has one port for float vectors and another for integers (and tile stores): so the
  *    multiplication by 256 is a shuffle for every other row, and everything that is not an output's own is prepared before.
  * 3. Codes are signed, so their offset needs no correction.
- * 4. Rows beyond the last are zeros in a copy of the planes: nothing is read behind the caller's rows.
+ * 4. Nothing is read behind the caller's rows: tiles of a call of fewer than 16 rows have as many, and the last rows of a
+ *    longer one are copied and followed by zeros.
+ * 5. The first two steps of the next rows are multiplied while the last two are scaled.
  *
  * Accepted: a tile is 32 inputs deep, half of what the unit could take; the scale of a group ends there. */
 #include "../simd/panel_avx512.h"
@@ -31,7 +33,8 @@ enum {
 
 /* ---- tile registers ----------------------------------------------------------------------------------------------- */
 
-/* Tiles of n_rows rows: sums of even steps in tiles 0 (high) and 1 (low), of odd ones in 2 and 3; planes in 4 (high) and 5 (low), codes in 6. */
+/* Sums of even steps in tiles 0 (high) and 1 (low), of odd ones in 2 and 3; planes in 4 (high) and 5 (low), codes in 6. n_rows:
+ * activation rows of a tile. */
 static void configure_tiles(uint32_t n_rows) {
   struct {
     uint8_t palette, start_row, unused[14];
