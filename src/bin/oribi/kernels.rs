@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use oribi::Result;
 use oribi::backend::cpu::choice::{MatmulChoice, PackedBits};
-use oribi::backend::cpu::kernels::{Isa, Kernel, KernelSet};
+use oribi::backend::cpu::kernels::{Acts, Isa, Kernel, KernelSet};
 use oribi::dtype::{DType, TABLE};
 use oribi::gguf::Gguf;
 use oribi::quant;
@@ -118,7 +118,9 @@ fn operations(kernels: &KernelSet) -> Vec<Operation> {
             name,
             of: match kernel.dtype() {
                 _ if per_format => format!("{n_formats} formats"),
+                Some(dtype) if kernel.is_native() => format!("{dtype}, native prompts"),
                 Some(dtype) => dtype.to_string(),
+                None if kernel.acts() != Acts::None => format!("to {:?}", kernel.acts()).to_lowercase(),
                 None => String::new(),
             },
             kernels: if per_format { format!("oribi_{name}_*") } else { kernel.name().to_string() },
@@ -129,11 +131,16 @@ fn operations(kernels: &KernelSet) -> Vec<Operation> {
 }
 
 fn as_json(kernels: &KernelSet, formats: &[Format]) -> serde_json::Value {
-    let operations: Vec<_> = kernels
-        .other_kernels()
-        .into_iter()
-        .map(|k| json!({"operation": k.operation(), "format": k.dtype().map(DType::name), "kernel": k.name(), "isa": k.isa().name()}))
-        .collect();
+    let operation = |k: Kernel| {
+        json!({
+            "operation": k.operation(),
+            "format": k.dtype().map(DType::name),
+            "numerics": if k.is_native() { "native" } else { "portable" },
+            "kernel": k.name(),
+            "isa": k.isa().name(),
+        })
+    };
+    let operations: Vec<_> = kernels.other_kernels().into_iter().map(operation).collect();
     json!({
         "isa": kernels.isa().name(),
         "features": kernels.isa().features(),
