@@ -58,7 +58,7 @@ pub struct ContextArgs {
     /// Prompt tokens that are computed at once
     #[arg(short, long = "batch-size", value_name = "N", default_value_t = SessionOptions::default().n_batch)]
     batch: usize,
-    /// How keys and values are kept: f16, q8_0 (half the memory) or q4_0 (a quarter, less exact)
+    /// How keys and values are kept: f16, q8_0 (half the memory) or q4_0 (a quarter, far less exact)
     #[arg(long, value_name = "TYPE", default_value_t = KvType::F16)]
     kv_type: KvType,
 }

@@ -137,9 +137,9 @@ fn float16_is_rounded_to_nearest_even() {
     for _ in 0..200 {
         let key: Vec<f32> = (0..64).map(|_| float(&mut random)).collect();
         page.store(oracle(DType::F16), &key, &key, 5);
-        for d in 0..64 {
-            let want = half::f16::from_f32(key[d]).to_bits();
-            assert!(page.keys[d * 16 + 5] == want && page.values[5 * 64 + d] == want, "{:e}", key[d]);
+        for (d, &x) in key.iter().enumerate() {
+            let want = half::f16::from_f32(x).to_bits();
+            assert!(page.keys[d * 16 + 5] == want && page.values[5 * 64 + d] == want, "{x:e}");
         }
     }
 }
