@@ -485,7 +485,7 @@ fn the_peak_of_memory_is_as_predicted() {
         let model = common::model(file);
         let predicted = json(&["inspect", "-m", path(&model), "-c", "512", "--json"], "");
         let predicted = predicted["memory"]["total"].as_u64().expect("bytes") as f64;
-        // Longer than the context, so that every page is in use.
+        // Most of the context, so that every page is in use.
         let text = "one two three ".repeat(150);
         let arguments = ["run", "-m", path(&model), "-c", "512", "-n", "60", "--temp", "0", "-p", &text];
         let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_oribi"))

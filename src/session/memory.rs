@@ -10,6 +10,7 @@ use crate::backend::{Backend, Storage};
 use crate::error::Result;
 use crate::gguf::Gguf;
 use crate::model::{HyperParams, stored_bytes};
+use crate::tokenizer;
 
 /// Bytes that a model and one session of it take beside the program itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -20,6 +21,8 @@ pub struct MemoryPrediction {
     pub kv_cache: u64,
     /// Buffers of a pass, and the logits.
     pub scratch: u64,
+    /// The tokenizer's tables, nearly.
+    pub vocabulary: u64,
     /// The sum.
     pub total: u64,
 }
@@ -41,5 +44,7 @@ pub fn predict_memory(
     let weights = stored_bytes::<Cpu>(gguf, storage, n_threads)?;
     let kv_cache = n_pages.saturating_mul(Cpu::page_bytes(cache_shape(&hparams, &options)));
     let scratch = Scratch::<Cpu>::bytes(&hparams, &options, n_threads);
-    Ok(MemoryPrediction { weights, kv_cache, scratch, total: weights.saturating_add(kv_cache).saturating_add(scratch) })
+    let vocabulary = tokenizer::predicted_bytes(gguf);
+    let total = [weights, kv_cache, scratch, vocabulary].into_iter().fold(0, u64::saturating_add);
+    Ok(MemoryPrediction { weights, kv_cache, scratch, vocabulary, total })
 }

@@ -25,6 +25,11 @@ pub use crate::backend::KvType;
 pub use self::batch::{Batch, Role};
 pub use self::memory::{MemoryPrediction, predict_memory};
 
+/// Prompt tokens that are computed at once by default: rows that stay in the caches are worth more than the weights being read
+/// less often. Measured on 2 cores with prompts of 512: a fourth faster than 512 at once on a model of 135M weights, equal on
+/// ones of 270M and 1.1B within the noise.
+const DEFAULT_BATCH: usize = 128;
+
 /// Upper bounds of the options; guards against nonsense.
 const MAX_SEQUENCES: usize = 1 << 12;
 const MAX_BATCH: usize = 1 << 14;
@@ -63,7 +68,7 @@ impl Default for SessionOptions {
     fn default() -> Self {
         SessionOptions {
             n_ctx: 0,
-            n_batch: 512,
+            n_batch: DEFAULT_BATCH,
             n_sequences: 1,
             max_outputs: 0,
             numerics: Numerics::default(),

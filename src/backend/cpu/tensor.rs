@@ -18,7 +18,7 @@ pub(super) const PANEL_ROWS: usize = c::ORIBI_PANEL_ROWS as usize;
 /// Panels between two looks at the stop signal.
 const PANELS_PER_LOOK: usize = 16;
 /// Bytes of the file that a worker packs before it gives their pages back.
-const RELEASED_BYTES: usize = 4 << 20;
+const RELEASED_BYTES: usize = 1 << 20;
 /// Parts of the packing per worker.
 const PARTS: usize = 8;
 

@@ -247,6 +247,7 @@ fn memory_json(gguf: &Gguf, memory: &Memory) -> serde_json::Value {
             "weights": needed.weights,
             "kv_cache": needed.kv_cache,
             "scratch": needed.scratch,
+            "vocabulary": needed.vocabulary,
             "total": needed.total,
         }),
         Err(error) => json!({"error": error.to_string()}),

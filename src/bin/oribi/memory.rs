@@ -27,10 +27,11 @@ pub fn check(needed: &MemoryPrediction, budget: Option<u64>) -> Result<()> {
 /// The parts, for people.
 pub fn describe(needed: &MemoryPrediction) -> String {
     format!(
-        "weights {}, keys and values up to {}, buffers {}",
+        "weights {}, keys and values up to {}, buffers {}, vocabulary {}",
         human_bytes(needed.weights),
         human_bytes(needed.kv_cache),
-        human_bytes(needed.scratch)
+        human_bytes(needed.scratch),
+        human_bytes(needed.vocabulary)
     )
 }
 
@@ -82,7 +83,13 @@ mod tests {
 
     #[test]
     fn a_budget_is_kept_and_the_error_names_the_parts() {
-        let needed = MemoryPrediction { weights: 100 << 20, kv_cache: 20 << 20, scratch: 5 << 20, total: 125 << 20 };
+        let needed = MemoryPrediction {
+            weights: 100 << 20,
+            kv_cache: 20 << 20,
+            scratch: 4 << 20,
+            vocabulary: 1 << 20,
+            total: 125 << 20,
+        };
         assert!(check(&needed, Some(125 << 20)).is_ok());
         let error = check(&needed, Some(64 << 20)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OutOfMemory);
