@@ -113,6 +113,10 @@ pub(crate) fn bind<B: Backend>(
         bail!(InvalidModel, "tensor rope_freqs.weight: factor {i} is zero or not finite");
     }
     binder.refuse_the_rest()?;
+    if storage == Storage::Packed {
+        // Again, and all: the system reads pages around those that are asked for, and so some were back after their turn.
+        gguf.tensors().iter().for_each(|tensor| gguf.release(tensor));
+    }
     Ok(Weights {
         token_embd,
         blocks,
