@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "../../kernels/cpu/packed.h"
+#include "../../tests/kernels/cpu_isa.h"
 
 /* ---- time and memory (main.c) ---- */
 
@@ -20,9 +21,6 @@ void *buffer(size_t n_bytes);
 
 /* n floats of -1..1 in a buffer. */
 float *floats(size_t n);
-
-/* Whether this CPU can run a kernel. */
-int cpu_runs(const oribi_kernel *kernel);
 
 /* The best kernel of an operation, format and layout (ORIBI_ACTS_NONE: any) that this CPU runs. */
 const oribi_kernel *best_kernel(oribi_op op, uint32_t dtype, oribi_acts acts);

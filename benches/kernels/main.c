@@ -56,12 +56,6 @@ float *floats(size_t n) {
   return x;
 }
 
-int cpu_runs(const oribi_kernel *kernel) {
-  static uint32_t available = ~0u;
-  if (available == ~0u) available = cpu_isa();
-  return (kernel->isa & ~available) == 0;
-}
-
 const oribi_kernel *best_kernel(oribi_op op, uint32_t dtype, oribi_acts acts) {
   size_t n;
   const oribi_kernel *kernels = oribi_kernels(&n), *found = NULL;

@@ -64,8 +64,8 @@ impl Model {
     pub fn load(gguf: Gguf, options: ModelOptions<'_>) -> Result<Arc<Model>> {
         let start = Instant::now();
         let hparams = HyperParams::from_gguf(&gguf)?;
-        let n_threads = options.cpu.n_threads.unwrap_or_else(cores::default_threads);
         if let Some(budget) = options.max_bytes {
+            let n_threads = options.cpu.n_threads.unwrap_or_else(cores::default_threads);
             let needed = stored_bytes::<Cpu>(&gguf, options.storage, n_threads)?;
             if needed > budget {
                 bail!(OutOfMemory, "the weights take {needed} bytes, the budget is {budget}");

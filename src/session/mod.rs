@@ -84,7 +84,7 @@ pub struct SequenceId(u32);
 /// What a caller hears of and says to a running batch.
 #[derive(Default)]
 pub struct Control<'a> {
-    /// Asked about once a layer, on whichever thread comes to it; `true` ends the batch with `Cancelled`.
+    /// Asked about once a layer, on the thread that called; `true` ends the batch with `Cancelled`.
     pub stop: Option<&'a (dyn Fn() -> bool + Sync)>,
     /// Called after each chunk with the tokens computed and those of the batch.
     pub progress: Option<&'a mut dyn FnMut(usize, usize)>,

@@ -54,7 +54,7 @@ const MERGE_BYTES: u64 = 320;
 
 /// Bytes that the tokenizer of a file and the header that it was made from will take, nearly.
 pub(crate) fn predicted_bytes(gguf: &Gguf) -> u64 {
-    let count = |key| gguf.metadata().opt_byte_strings(key).ok().flatten().map_or(0, |strings| strings.len() as u64);
+    let count = |key| gguf.metadata().opt_array(key).ok().flatten().map_or(0, |array| array.len() as u64);
     let tensors: u64 = gguf.tensors().iter().map(|tensor| tensor.n_bytes()).sum();
     let header = gguf.file_bytes().saturating_sub(tensors);
     header + TOKEN_BYTES * count("tokenizer.ggml.tokens") + MERGE_BYTES * count("tokenizer.ggml.merges")

@@ -54,4 +54,11 @@ static inline uint32_t cpu_isa(void) {
 static inline uint32_t cpu_isa(void) { return 0; }
 #endif
 
+/* Whether this CPU and operating system can run a kernel. */
+static inline int cpu_runs(const oribi_kernel *kernel) {
+  static uint32_t available = ~0u;
+  if (available == ~0u) available = cpu_isa();
+  return (kernel->isa & ~available) == 0;
+}
+
 #endif

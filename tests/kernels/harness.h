@@ -63,10 +63,6 @@ static inline uint8_t *random_bytes(size_t n) {
 
 /* ---- kernels ---- */
 
-/* The ORIBI_ISA_* bits of this CPU. */
-
-int cpu_runs(const oribi_kernel *kernel);
-
 /* The scalar kernel of an operation, format and layout (ORIBI_ACTS_NONE: any). */
 const oribi_kernel *scalar_kernel(oribi_op op, uint32_t dtype, oribi_acts acts);
 

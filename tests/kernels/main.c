@@ -5,12 +5,6 @@
 int n_passed, n_failed;
 static int n_called, n_skipped;
 
-int cpu_runs(const oribi_kernel *kernel) {
-  static uint32_t isa = ~0u;
-  if (isa == ~0u) isa = cpu_isa();
-  return (kernel->isa & ~isa) == 0;
-}
-
 const oribi_kernel *scalar_kernel(oribi_op op, uint32_t dtype, oribi_acts acts) {
   size_t n;
   const oribi_kernel *kernels = oribi_kernels(&n);

@@ -24,6 +24,7 @@
 #include "../simd/v16_avx512.h"
 
 #include "../kv_store/page.h"
+#include "../simd/amx.h"
 #include "../simd/v16_math.h"
 #include "range.h"
 #include "scratch.h"
@@ -54,17 +55,8 @@ typedef struct {
 
 /* Tiles 0..3 are sums (16 x 16 float32), 4..5 left operands, 6..7 right operands (16 x 32 bf16). */
 static void configure_tiles(void) {
-  struct {
-    uint8_t palette, start_row, unused[14];
-    uint16_t row_bytes[16];
-    uint8_t n_rows[16];
-  } ORIBI_ALIGN64 config = {.palette = 1};
-  for (int i = 0; i < 8; i++) {
-    config.row_bytes[i] = 64;
-    config.n_rows[i] = 16;
-  }
-  __asm__ volatile("" : : "r"(&config) : "memory"); /* GCC 12 drops the stores otherwise */
-  _tile_loadconfig(&config);
+  const amx_config config = amx_full_tiles();
+  amx_configure(&config);
 }
 
 /* Sums of n_left x 2 tiles over n_steps: left tiles `left_rows` apart, steps 32 words apart; right tiles in two columns,

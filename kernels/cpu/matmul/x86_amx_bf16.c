@@ -19,6 +19,7 @@
  *    ends with them and the next begins with them.
  *
  * Accepted: with few rows, unpacking is most of the time. Rows whose strides are multiples of 4096 bytes lose a tenth. */
+#include "../simd/amx.h"
 #include "unpack_bf16.h"
 
 enum {
@@ -56,20 +57,12 @@ typedef uint8_t part_tiles[PART_GROUPS][STEP_PANELS][TILE_BYTES];
 
 /* For steps of so many rows. */
 static void configure_tiles(uint32_t n_rows) {
-  struct {
-    uint8_t palette, start_row, unused[14];
-    uint16_t row_bytes[16];
-    uint8_t n_rows[16];
-  } ORIBI_ALIGN64 config = {.palette = 1};
+  amx_config config = amx_full_tiles();
   const uint8_t rows0 = n_rows < TILE_ROWS ? (uint8_t)n_rows : TILE_ROWS;
   const uint8_t rows1 = n_rows > TILE_ROWS ? (uint8_t)(n_rows - TILE_ROWS) : TILE_ROWS; /* not used where there are none */
-  const uint8_t rows[8] = {rows0, rows0, rows1, rows1, rows0, rows1, TILE_ROWS, TILE_ROWS};
-  for (int i = 0; i < 8; i++) {
-    config.row_bytes[i] = LINE;
-    config.n_rows[i] = rows[i];
-  }
-  __asm__ volatile("" : : "r"(&config) : "memory"); /* GCC 12 drops the stores otherwise */
-  _tile_loadconfig(&config);
+  const uint8_t rows[AMX_TILES] = {rows0, rows0, rows1, rows1, rows0, rows1, TILE_ROWS, TILE_ROWS};
+  for (int i = 0; i < AMX_TILES; i++) config.n_rows[i] = rows[i];
+  amx_configure(&config);
 }
 
 /* ---- unpacking ---------------------------------------------------------------------------------------------------- */

@@ -19,6 +19,7 @@
  * 5. The first two steps of the next rows are multiplied while the last two are scaled.
  *
  * Accepted: a tile is 32 inputs deep, half of what the unit could take; the scale of a group ends there. */
+#include "../simd/amx.h"
 #include "../simd/panel_avx512.h"
 #include "read.h"
 
@@ -36,21 +37,11 @@ enum {
 /* Sums of even steps in tiles 0 (high) and 1 (low), of odd ones in 2 and 3; planes in 4 (high) and 5 (low), codes in 6. n_rows:
  * activation rows of a tile. */
 static void configure_tiles(uint32_t n_rows) {
-  struct {
-    uint8_t palette, start_row, unused[14];
-    uint16_t row_bytes[16];
-    uint8_t n_rows[16];
-  } ORIBI_ALIGN64 config = {.palette = 1};
-  for (int i = 0; i < 4; i++) {
-    config.row_bytes[i] = LINE;
-    config.n_rows[i] = (uint8_t)n_rows;
-  }
+  amx_config config = amx_full_tiles();
+  for (int i = 0; i < 6; i++) config.n_rows[i] = (uint8_t)n_rows;
   config.row_bytes[4] = config.row_bytes[5] = GROUP;
-  config.n_rows[4] = config.n_rows[5] = (uint8_t)n_rows;
-  config.row_bytes[6] = LINE;
   config.n_rows[6] = STEPS;
-  __asm__ volatile("" : : "r"(&config) : "memory"); /* GCC 12 drops the stores otherwise */
-  _tile_loadconfig(&config);
+  amx_configure(&config);
 }
 
 /* ---- operands of a range ------------------------------------------------------------------------------------------ */

@@ -1,22 +1,10 @@
 /* Probes for AMX: 2 x 2 tiles of 16 x 16 accumulators; int8 products of depth 64 and bf16 products of depth 32. */
-#include <immintrin.h>
-
+#include "../simd/amx.h"
 #include "probe.h"
 
-typedef struct {
-  uint8_t palette, start_row, reserved[14];
-  uint16_t row_bytes[16];
-  uint8_t n_rows[16];
-} tile_config;
-
 ORIBI_INLINE void begin_tiles(const uint8_t *data) {
-  tile_config config = {.palette = 1};
-  for (int i = 0; i < 8; i++) {
-    config.row_bytes[i] = 64;
-    config.n_rows[i] = 16;
-  }
-  __asm__ volatile("" ::"r"(&config) : "memory"); /* GCC 12 would drop the stores above */
-  _tile_loadconfig(&config);
+  const amx_config config = amx_full_tiles();
+  amx_configure(&config);
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);

@@ -58,32 +58,11 @@ ORIBI_INLINE vfloat v_load_e8m0_half(const uint8_t *p) {
   return _mm512_castsi512_ps(_mm512_mask_sllv_epi32(normal, is_small, v_set1(0x00200000), e));
 }
 
-/* ---- sums of unsigned codes times activation codes, in byte planes (ORIBI_ACTS_PLANES) ---- */
+/* ---- sums of codes times activations ---- */
 
-typedef vint vcodes;
+ORIBI_INLINE vint v_dot_bytes(vint sum, vint codes, vint acts) { return _mm512_dpbusd_epi32(sum, codes, acts); }
+ORIBI_INLINE vint v_join_planes(vint high, vint low) { return _mm512_add_epi32(_mm512_slli_epi32(high, 8), low); }
 
-ORIBI_INLINE vcodes codes_of_bytes(packed_format f, vint bytes) {
-  (void)f;
-  return bytes;
-}
-
-typedef struct {
-  vint high, low;
-} vdot;
-
-ORIBI_INLINE int dot_offset(packed_format f) { return f.offset; }
-
-ORIBI_INLINE vdot dot_start(int32_t start) { return (vdot){_mm512_setzero_si512(), v_set1(start)}; }
-
-/* Adds the products of step t; `acts` are the 64 bytes of a group. At most 255 * 128 * 32 in a plane: no overflow. */
-ORIBI_INLINE vdot dot_add(vdot sum, vcodes codes, const uint8_t *acts, int t) {
-  sum.high = _mm512_dpbusd_epi32(sum.high, codes, v_set1(load_i32(acts + 4 * t)));
-  sum.low = _mm512_dpbusd_epi32(sum.low, codes, v_set1(load_i32(acts + GROUP + 4 * t)));
-  return sum;
-}
-
-ORIBI_INLINE vfloat dot_finish(vdot sum) {
-  return _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(sum.high, 8), sum.low));
-}
+#include "dot_vnni.h"
 
 #endif
