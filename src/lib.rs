@@ -4,6 +4,7 @@
 compile_error!("oribi needs a little-endian CPU: GGUF files and packed weights are read as they lie in memory");
 
 mod error;
+mod fallible;
 
 pub mod backend;
 #[cfg(feature = "bench")]

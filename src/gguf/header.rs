@@ -1,10 +1,12 @@
 //! One file's header: what stands before the tensor data.
 
 use super::metadata::Metadata;
-use super::reader::Reader;
+use super::read_at::ReadAt;
+use super::reader::{MAX_HEADER_BYTES, Reader};
 use super::source::Source;
 use super::tensor::{self, TensorInfo};
 use crate::error::{Error, ErrorKind, Result, bail};
+use std::sync::Arc;
 
 /// The first bytes of a GGUF file.
 pub(super) const MAGIC: &[u8; 4] = b"GGUF";
@@ -16,6 +18,9 @@ pub(super) const DEFAULT_ALIGNMENT: u64 = 32;
 /// Alignments that are accepted: a multiple of 8 as the specification says, a power of two as the field's loaders demand,
 /// and no more than any page size.
 const ALIGNMENTS: std::ops::RangeInclusive<u64> = 8..=1 << 24;
+
+/// Bytes that a host is asked for first: the whole header of a file without a vocabulary.
+const FIRST_READ_BYTES: u64 = 64 << 10;
 
 /// A validated header.
 #[derive(Debug)]
@@ -31,8 +36,44 @@ pub(super) struct Header {
 impl Header {
     /// Reads and validates the header of file `shard`; touches no tensor data.
     pub(super) fn read(source: &Source, shard: usize) -> Result<Header> {
-        check_magic(source)?;
-        let mut reader = Reader::new(source, 8);
+        let header = Header::parse(source, shard)?;
+        header.check(source)?;
+        Ok(header)
+    }
+
+    /// The same of a file that the host reads. Nobody knows before where the header ends; so twice as much is read until it is
+    /// whole, and what was read beyond it is dropped.
+    pub(super) fn read_from_host(file: &ReadAt) -> Result<(Source, Header)> {
+        let most = file.len_bytes().min(MAX_HEADER_BYTES);
+        let mut n_bytes = most.min(FIRST_READ_BYTES);
+        let mut bytes = Vec::new();
+        loop {
+            file.extend(&mut bytes, n_bytes as usize)?;
+            let source = Source::Host { header: Arc::new(bytes), file: file.clone() };
+            match Header::parse(&source, 0) {
+                Ok(header) if header.data_start >= n_bytes => {
+                    header.check(&source)?;
+                    return Ok((source, header));
+                }
+                Ok(header) => n_bytes = header.data_start,
+                Err(e) if e.kind() == ErrorKind::Truncated && n_bytes < most => n_bytes = most.min(2 * n_bytes),
+                Err(e) => return Err(e),
+            }
+            bytes = source.into_first_bytes();
+            bytes.truncate(n_bytes as usize);
+            bytes.shrink_to_fit();
+        }
+    }
+
+    /// Checks the tensors against the file.
+    fn check(&self, source: &Source) -> Result<()> {
+        tensor::check_layout(&self.tensors, self.data_start, source.len_bytes(), self.alignment)
+    }
+
+    fn parse(source: &Source, shard: usize) -> Result<Header> {
+        let bytes = source.first_bytes();
+        check_magic(bytes)?;
+        let mut reader = Reader::new(bytes, 8);
         reader.take(MAGIC.len() as u64, "the magic")?;
         let version = reader.u32("the version")?;
         check_version(version)?;
@@ -43,7 +84,6 @@ impl Header {
         let alignment = alignment(&metadata)?;
         let tensors = tensor::read_all(&mut reader, n_tensors, alignment, shard)?;
         let data_start = (reader.at() as u64).next_multiple_of(alignment);
-        tensor::check_layout(&tensors, data_start, source.len() as u64, alignment)?;
         Ok(Header { version, alignment, data_start, metadata, tensors })
     }
 }

@@ -93,9 +93,12 @@ impl Metadata {
         match &entry.value {
             Stored::Fixed(value) => *value,
             Stored::Str(text) => Value::Str(text),
-            Stored::Array { element_type, len, bytes } => {
-                Value::Array(Array::new(*element_type, *len, &self.source[bytes.clone()], self.count_bytes))
-            }
+            Stored::Array { element_type, len, bytes } => Value::Array(Array::new(
+                *element_type,
+                *len,
+                &self.source.first_bytes()[bytes.clone()],
+                self.count_bytes,
+            )),
         }
     }
 

@@ -20,6 +20,8 @@ mod atomic_file;
 mod encode;
 mod header;
 mod metadata;
+mod owner;
+mod read_at;
 mod reader;
 mod source;
 mod split;
@@ -37,9 +39,12 @@ pub use writer::{GgufBuilder, GgufWriter, TensorSink};
 use crate::error::{Result, bail};
 use crate::mapped_file::MappedFile;
 use header::Header;
+use owner::OwnedBytes;
+use read_at::ReadAt;
 use source::Source;
 use std::fs::File;
-use std::ops::{Deref, Range};
+use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -79,16 +84,51 @@ impl Gguf {
     /// of [`open`](Self::open). A file of a split model is refused: its companions have no path.
     pub fn open_range(file: File, offset: u64, len_bytes: u64) -> Result<Gguf> {
         let map = MappedFile::open_range(&file, offset, len_bytes)?;
-        Gguf::single(Source::Mapped(Arc::new(map)))
+        Gguf::of_source(Source::Mapped(Arc::new(map)))
     }
 
     /// Opens a GGUF file in memory. A file of a split model is refused: its companions have no path.
     pub fn from_bytes(bytes: impl Into<Arc<[u8]>>) -> Result<Gguf> {
-        Gguf::single(Source::Memory(bytes.into()))
+        Gguf::from_owner(bytes.into())
     }
 
-    fn single(source: Source) -> Result<Gguf> {
+    /// Opens a GGUF file in memory that somebody else owns. Nothing is copied; `owner` is asked once for its bytes and dropped
+    /// with the last clone of the `Gguf`, which every [`Model`](crate::model::Model) of it holds, and with the last
+    /// [`TensorBytes`].
+    ///
+    /// Once a model is loaded with [`Storage::Packed`](crate::backend::Storage::Packed), the bytes of the tensors are not read any
+    /// more; those in front of them, the header, are, because the arrays of the metadata stay there. All of it must remain readable.
+    ///
+    /// A file of a split model is refused: its companions have no path.
+    pub fn from_owner(owner: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Gguf> {
+        Gguf::of_source(Source::Memory(OwnedBytes::new(owner)))
+    }
+
+    /// Opens a GGUF file of `len_bytes` bytes that the host reads: `read(offset, into)` copies bytes of the file from `offset` on
+    /// and says how many, like `pread`. It may copy fewer than `into` holds, is then asked for the rest, and has to copy one at
+    /// least; it is never asked for bytes past `len_bytes`.
+    ///
+    /// The header is read here, in growing pieces, and kept; tensors are read piece by piece when a model is packed, and not
+    /// afterwards. `read` is called on the thread that calls this, and later on the one that calls
+    /// [`Model::load`](crate::model::Model::load) or [`read_tensor`](Self::read_tensor). It is dropped with the last clone of the `Gguf`.
+    ///
+    /// # Errors
+    /// `Io` with the reason that `read` gave, or if it claims more bytes than were asked for; `Truncated` if it has none; those of
+    /// [`open`](Self::open). A file of a split model is refused: its companions have no path.
+    pub fn from_read_at(
+        len_bytes: u64,
+        read: impl Fn(u64, &mut [u8]) -> io::Result<usize> + Send + Sync + 'static,
+    ) -> Result<Gguf> {
+        let (source, header) = Header::read_from_host(&ReadAt::new(len_bytes, read))?;
+        Gguf::single(source, header)
+    }
+
+    fn of_source(source: Source) -> Result<Gguf> {
         let header = Header::read(&source, 0)?;
+        Gguf::single(source, header)
+    }
+
+    fn single(source: Source, header: Header) -> Result<Gguf> {
         if let Some(place) = split::place(&header.metadata)?
             && place.count > 1
         {
@@ -155,13 +195,31 @@ impl Gguf {
 
     /// The bytes of all files together.
     pub fn file_bytes(&self) -> u64 {
-        self.inner.shards.iter().map(|shard| shard.source.len() as u64).sum()
+        self.inner.shards.iter().map(|shard| shard.source.len_bytes()).sum()
     }
 
     /// The bytes of a tensor of this model: [`TensorInfo::n_bytes`] of them, at an address of no promised alignment.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a tensor of another file; `InvalidState` where the host reads the file, see
+    /// [`read_tensor`](Self::read_tensor).
     pub fn tensor_data(&self, tensor: &TensorInfo) -> Result<&[u8]> {
         let (source, range) = self.locate(tensor)?;
-        Ok(&source[range])
+        match source.in_memory() {
+            Some(bytes) => Ok(&bytes[range]),
+            None => {
+                bail!(InvalidState, "tensor {} is not in memory: a callback reads it", reader::Quoted(&tensor.name))
+            }
+        }
+    }
+
+    /// Copies bytes of a tensor, from byte `offset` of it on, wherever the file is.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a tensor of another file or a range past its end; where the host reads the file, those of
+    /// [`from_read_at`](Self::from_read_at).
+    pub fn read_tensor(&self, tensor: &TensorInfo, offset: usize, into: &mut [u8]) -> Result<()> {
+        self.tensor_bytes(tensor)?.read(offset, into).map_err(|e| e.within(reader::Quoted(&tensor.name)))
     }
 
     /// The same bytes as a value of its own, which keeps the file open.
@@ -189,7 +247,7 @@ impl Gguf {
         let place = self.inner.shards.get(tensor.shard).and_then(|shard| {
             let start = usize::try_from(shard.data_start.checked_add(tensor.offset)?).ok()?;
             let end = start.checked_add(usize::try_from(tensor.n_bytes).ok()?)?;
-            (end <= shard.source.len()).then_some((&shard.source, start..end))
+            (end as u64 <= shard.source.len_bytes()).then_some((&shard.source, start..end))
         });
         match place {
             Some(place) => Ok(place),
@@ -198,27 +256,42 @@ impl Gguf {
     }
 }
 
-/// The bytes of a tensor; see [`Gguf::tensor_bytes`]. Dereferences to them.
+/// The bytes of a tensor, wherever they are; see [`Gguf::tensor_bytes`].
 #[derive(Clone, Debug)]
 pub struct TensorBytes {
     source: Source,
+    /// `locate` checked it; a source keeps its length.
     range: Range<usize>,
 }
 
 impl TensorBytes {
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// The bytes themselves; `None` where the host reads the file.
+    pub fn in_memory(&self) -> Option<&[u8]> {
+        self.source.in_memory()?.get(self.range.clone())
+    }
+
+    /// [`Gguf::read_tensor`].
+    pub fn read(&self, offset: usize, into: &mut [u8]) -> Result<()> {
+        match offset.checked_add(into.len()) {
+            Some(end) if end <= self.len() => self.source.read((self.range.start + offset) as u64, into),
+            _ => bail!(InvalidArgument, "{} bytes from {offset} pass the end of {} bytes", into.len(), self.len()),
+        }
+    }
+
     /// [`Gguf::release`] for a range of the bytes.
     pub fn release(&self, range: Range<usize>) {
         let at = |i: usize| self.range.start.saturating_add(i).min(self.range.end);
         self.source.release(at(range.start)..at(range.end));
-    }
-}
-
-impl Deref for TensorBytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        // `locate` checked the range; a source keeps its length.
-        self.source.get(self.range.clone()).unwrap_or_default()
     }
 }
 

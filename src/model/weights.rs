@@ -6,6 +6,7 @@ use super::arch::{Activation, NormPlacement, RopePairing};
 use super::hparams::{HyperParams, Rope};
 use crate::backend::{Backend, Gate, Heads, MatrixShape, Rotation, Storage};
 use crate::error::{Error, ErrorKind, Result, bail};
+use crate::fallible;
 use crate::gguf::{Gguf, TensorInfo};
 use crate::quant;
 
@@ -228,9 +229,10 @@ impl<'a, B: Backend> Binder<'a, B> {
 
     fn values(&mut self, name: &str, n: usize) -> Result<Vec<f32>> {
         let tensor = self.tensor(name, &[n])?;
-        let mut values = vec![0.0; n];
-        quant::dequantize(tensor.dtype, self.gguf.tensor_data(tensor)?, &mut values)
-            .map_err(|e| e.within(format_args!("tensor {name}")))?;
+        let mut values = fallible::filled(0.0, n, name)?;
+        let mut bytes = fallible::filled(0, self.gguf.tensor_bytes(tensor)?.len(), name)?;
+        self.gguf.read_tensor(tensor, 0, &mut bytes)?;
+        quant::dequantize(tensor.dtype, &bytes, &mut values).map_err(|e| e.within(format_args!("tensor {name}")))?;
         self.finish(tensor)?;
         Ok(values)
     }

@@ -11,6 +11,7 @@ use super::memory::{ALIGN, AlignedBytes};
 use super::team::Part;
 use crate::backend::{MatrixShape, Storage};
 use crate::error::{Result, bail};
+use crate::fallible;
 use crate::gguf::TensorBytes;
 
 /// Output rows of a panel.
@@ -21,6 +22,8 @@ const PANELS_PER_LOOK: usize = 16;
 const RELEASED_BYTES: usize = 1 << 20;
 /// Parts of the packing per worker.
 const PARTS: usize = 8;
+/// Bytes, nearly, that are read at once of a tensor that is not in memory.
+const READ_BYTES: usize = 1 << 20;
 
 /// Room for the matrices of a model: one run of memory, handed out from its start.
 pub struct Store {
@@ -141,6 +144,9 @@ impl Matrix {
         }
         let to_pack = data.clone();
         let panels = match &store.room {
+            Room::InFile { .. } if data.in_memory().is_none() => {
+                bail!(Unsupported, "tensor {name} cannot stay in its file: a callback reads it")
+            }
             Room::InFile { scratch } => Panels::InFile { data, scratch: Arc::clone(scratch) },
             Room::Packed { arena, n_used } => match Piece::take(arena, n_used, total_bytes(shape, panel_bytes)?) {
                 Some(piece) => Panels::Packed(piece),
@@ -159,34 +165,72 @@ impl Matrix {
             unpack_row: bound(c::ORIBI_OP_UNPACK_ROW)?,
         };
         if let Panels::Packed(piece) = &matrix.panels
-            && !matrix.pack_all(cpu, &to_pack, piece, stop)?
+            && !matrix.pack(cpu, &to_pack, piece, stop).map_err(|e| e.within(format_args!("tensor {name}")))?
         {
             bail!(Cancelled, "packing of tensor {name} was cancelled");
         }
         Ok(matrix)
     }
 
-    /// Pack all panels on all workers; `false` when told to stop.
-    fn pack_all(&self, cpu: &Cpu, data: &TensorBytes, to: &Piece, stop: &(dyn Fn() -> bool + Sync)) -> Result<bool> {
+    /// Pack all panels; `false` when told to stop.
+    fn pack(&self, cpu: &Cpu, data: &TensorBytes, to: &Piece, stop: &(dyn Fn() -> bool + Sync)) -> Result<bool> {
+        let all = 0..self.n_panels();
+        if let Some(bytes) = data.in_memory() {
+            return self.pack_panels(cpu, all, bytes, to, &|done| data.release(done), stop);
+        }
+        // Read here, on the thread that called, and packed by all.
+        let step = (READ_BYTES / (PANEL_ROWS * self.row_bytes).max(1)).max(1);
+        let mut bytes = fallible::filled(0, self.file_bytes(0..step).len(), "a part of a tensor to be packed")?;
+        for start in all.clone().step_by(step) {
+            if stop() {
+                return Ok(false);
+            }
+            let panels = start..all.end.min(start + step);
+            let from = self.file_bytes(panels.clone());
+            let bytes = &mut bytes[..from.len()];
+            data.read(from.start, bytes)?;
+            if !self.pack_panels(cpu, panels, bytes, to, &|_| {}, stop)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Where in the tensor's file form panels are.
+    fn file_bytes(&self, panels: Range<usize>) -> Range<usize> {
+        let row = |panel: usize| (panel * PANEL_ROWS).min(self.n_rows);
+        row(panels.start) * self.row_bytes..row(panels.end) * self.row_bytes
+    }
+
+    /// Pack panels on all workers from their file form; `false` when told to stop. `release` hears which bytes of the file are
+    /// packed, so that memory is paid once.
+    fn pack_panels(
+        &self,
+        cpu: &Cpu,
+        panels: Range<usize>,
+        bytes: &[u8],
+        to: &Piece,
+        release: &(dyn Fn(Range<usize>) + Sync),
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<bool> {
         let stopped = AtomicBool::new(false);
-        let file_bytes = |panels: Range<usize>| {
-            let row = |panel: usize| (panel * PANEL_ROWS).min(self.n_rows);
-            row(panels.start) * self.row_bytes..row(panels.end) * self.row_bytes
-        };
+        let first_byte = self.file_bytes(panels.clone()).start;
         let pack_part = |part: Part| {
-            let panels = part.share(self.n_panels(), 1);
-            let mut held = panels.start;
-            for (i, panel) in panels.enumerate() {
+            let own = part.share(panels.len(), 1);
+            let own = panels.start + own.start..panels.start + own.end;
+            let mut held = own.start;
+            for (i, panel) in own.enumerate() {
                 if i % PANELS_PER_LOOK == 0 && (stopped.load(Ordering::Relaxed) || stop()) {
                     stopped.store(true, Ordering::Relaxed);
                     return;
                 }
+                let rows = self.file_bytes(panel..panel + 1);
+                let rows = &bytes[rows.start - first_byte..rows.end - first_byte];
                 // SAFETY: the piece was taken with room for all panels; this one is this part's alone.
-                unsafe { self.pack_panel(data, panel, to.as_ptr().add(panel * self.panel_bytes)) }
-                // What is packed is not needed in the file any more, so that memory is paid once.
-                let done = file_bytes(held..panel + 1);
+                unsafe { self.pack_panel(rows, to.as_ptr().add(panel * self.panel_bytes)) }
+                let done = self.file_bytes(held..panel + 1);
                 if done.len() >= RELEASED_BYTES {
-                    data.release(done);
+                    release(done);
                     held = panel + 1;
                 }
             }
@@ -195,20 +239,21 @@ impl Matrix {
         Ok(!stopped.into_inner())
     }
 
-    /// Pack one panel from the rows of `data`.
+    /// Pack the rows of one panel, as the file has them.
     ///
     /// # Safety
     /// `dst` has room for a panel and nobody else uses it.
-    unsafe fn pack_panel(&self, data: &[u8], panel: usize, dst: *mut u8) {
-        let first_row = panel * PANEL_ROWS;
+    unsafe fn pack_panel(&self, rows: &[u8], dst: *mut u8) {
+        let n_rows = rows.len() / self.row_bytes.max(1);
+        assert!(n_rows <= PANEL_ROWS, "{n_rows} rows in a panel");
         let args = c::oribi_pack_args {
-            src: data[first_row * self.row_bytes..].as_ptr(),
+            src: rows.as_ptr(),
             src_stride: self.row_bytes,
-            n_rows: (self.n_rows - first_row).min(PANEL_ROWS) as u32,
+            n_rows: n_rows as u32,
             k: self.k as u32,
             dst,
         };
-        // SAFETY: the source rows lie within `data`, whose length was checked; `dst` by the caller's promise.
+        // SAFETY: the source rows are those of `rows`; `dst` by the caller's promise.
         unsafe { self.pack.run(&args) }
     }
 
@@ -242,9 +287,11 @@ impl Matrix {
             }
             Panels::InFile { data, scratch } => {
                 let room = &scratch[worker];
+                let bytes = data.in_memory().unwrap_or_default(); // checked by `new`
                 for panel in panels {
+                    let rows = &bytes[self.file_bytes(panel..panel + 1)];
                     // SAFETY: the scratch has room for the largest panel of the store and is this worker's alone.
-                    unsafe { self.pack_panel(data, panel, room.as_ptr()) }
+                    unsafe { self.pack_panel(rows, room.as_ptr()) }
                     each(panel, 1, room.as_ptr());
                 }
             }
