@@ -3,6 +3,7 @@
 #[cfg(target_endian = "big")]
 compile_error!("oribi needs a little-endian CPU: GGUF files and packed weights are read as they lie in memory");
 
+mod atomic_file;
 mod error;
 mod fallible;
 
@@ -24,6 +25,7 @@ pub mod session;
 pub mod synth;
 pub mod tokenizer;
 
+pub use atomic_file::AtomicFile;
 pub use error::{Error, ErrorKind, Result};
 
 /// The README's program compiles.

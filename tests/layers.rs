@@ -7,7 +7,7 @@ use std::path::Path;
 /// The ranks, lowest first. One row is one layer: its units (files or folders of `src/`) may use each other.
 const LAYERS: &[(u32, &[&str])] = &[
     (0, &["error", "fallible", "dtype"]),
-    (1, &["gguf", "mapped_file"]),
+    (1, &["gguf", "mapped_file", "atomic_file"]),
     (1, &["quant"]),
     (2, &["tokenizer"]),
     (2, &["chat"]),

@@ -248,6 +248,12 @@ pub trait Backend: Send + Sync + Sized + 'static {
     fn grow_pages(&self, pages: &mut Self::Pages) -> Result<()>;
     /// Copy the content of page `from` to page `to`.
     fn copy_page(&self, pages: &mut Self::Pages, from: u32, to: u32);
+    /// Copy a page out of its pool, as its keys and values lie: the same bytes on every machine of this kind.
+    fn read_page(&self, pages: &Self::Pages, page: u32, into: &mut [u8]);
+    /// Copy a page back into a pool of the same shape.
+    fn write_page(&self, pages: &mut Self::Pages, page: u32, from: &[u8]);
+    /// Make the keys and values of a page zero from slot `from` on.
+    fn clear_page(&self, pages: &mut Self::Pages, page: u32, from: usize) -> Result<()>;
     /// Bytes of a page.
     fn page_bytes(shape: CacheShape) -> u64;
     /// Scratch for attention over at most `n_ctx` positions.

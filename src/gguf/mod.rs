@@ -16,7 +16,6 @@
 //!
 //! Not promised: big-endian files, arrays of arrays, and headers over 1 GiB are refused.
 
-mod atomic_file;
 mod encode;
 mod header;
 mod metadata;
@@ -29,7 +28,6 @@ mod tensor;
 mod value;
 mod writer;
 
-pub use atomic_file::AtomicFile;
 pub use encode::{MetadataScalar, MetadataValue, RawStr};
 pub use metadata::Metadata;
 pub use tensor::TensorInfo;
@@ -191,6 +189,15 @@ impl Gguf {
     /// The number of files: 1, or those of a split model.
     pub fn n_shards(&self) -> usize {
         self.inner.shards.len()
+    }
+
+    /// The bytes in front of the tensor data of each file: all that the header says.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = &[u8]> {
+        self.inner.shards.iter().map(|shard| {
+            let bytes = shard.source.first_bytes();
+            let end = usize::try_from(shard.data_start).map_or(bytes.len(), |end| end.min(bytes.len()));
+            &bytes[..end]
+        })
     }
 
     /// The bytes of all files together.

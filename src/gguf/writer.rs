@@ -12,13 +12,13 @@
 //! # }
 //! ```
 
-use super::atomic_file::AtomicFile;
 use super::encode::{MetadataValue, put_string};
 use super::header::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, check_alignment};
 use super::metadata::Metadata;
 use super::reader::{MAX_NAME_BYTES, Quoted};
 use super::tensor::{MAX_DIMS, checked_n_bytes};
 use super::value::ValueType;
+use crate::atomic_file::AtomicFile;
 use crate::dtype::DType;
 use crate::error::{Error, ErrorKind, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,6 +2,7 @@
 
 pub mod arch;
 mod hparams;
+mod identity;
 mod weights;
 
 use std::path::Path;
@@ -40,6 +41,7 @@ pub struct Model {
     hparams: HyperParams,
     tokenizer: Tokenizer,
     weights: Weights<Cpu>,
+    identity: [u8; 16],
     is_native: bool,
     storage: Storage,
     cpu: Arc<Cpu>,
@@ -89,10 +91,11 @@ impl Model {
                 hparams.n_vocab
             );
         }
-        let weights = weights?;
+        let (weights, sample) = weights?;
         let is_native = weights.blocks.iter().flat_map(|block| block.matrices()).all(|matrix| cpu.is_native(matrix));
         Ok(Arc::new(Model {
             weights,
+            identity: sample.identity(&gguf),
             is_native,
             storage: options.storage,
             tokenizer,
@@ -121,6 +124,14 @@ impl Model {
     /// The machine that it is bound to.
     pub fn cpu(&self) -> &Arc<Cpu> {
         &self.cpu
+    }
+
+    /// What tells this model from others: an XXH3 hash of 128 bits over the header of every file, byte for byte (architecture,
+    /// hyperparameters, vocabulary, chat template, names, types and shapes of all tensors), and over the first 64 bytes of
+    /// each tensor, so that two checkpoints under one header differ. The same on every machine, however the model was
+    /// opened. It guards against mistakes, not against somebody who wants two models to look the same.
+    pub fn identity(&self) -> [u8; 16] {
+        self.identity
     }
 
     /// How long loading took, from the open header to the packed weights.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::arch::{Activation, NormPlacement, RopePairing};
 use super::hparams::{HyperParams, Rope};
+use super::identity::Sample;
 use crate::backend::{Backend, Gate, Heads, MatrixShape, Rotation, Storage};
 use crate::error::{Error, ErrorKind, Result, bail};
 use crate::fallible;
@@ -90,17 +91,18 @@ impl HyperParams {
 /// Called after each tensor with the bytes bound so far and those of all tensors; `false` cancels.
 pub type Progress<'a> = &'a (dyn Fn(u64, u64) -> bool + Sync);
 
-/// Bind all tensors of a file.
-pub(crate) fn bind<B: Backend>(
+/// Bind all tensors of a file, and take the sample of them that belongs to the model's identity.
+pub(super) fn bind<B: Backend>(
     backend: &B,
     gguf: &Gguf,
     hparams: &HyperParams,
     storage: Storage,
     progress: Progress<'_>,
-) -> Result<Weights<B>> {
+) -> Result<(Weights<B>, Sample)> {
     let total = gguf.tensors().iter().map(TensorInfo::n_bytes).sum();
     let store = backend.store(storage, &matrix_shapes(gguf))?;
-    let mut binder = Binder { backend, gguf, store, storage, progress, bound: BTreeSet::new(), done: 0, total };
+    let (bound, sample) = (BTreeSet::new(), Sample::default());
+    let mut binder = Binder { backend, gguf, store, storage, progress, bound, sample, done: 0, total };
     let h = hparams;
     let token_embd = binder.matrix("token_embd.weight", h.n_vocab, h.dim)?;
     let blocks = (0..h.n_blocks).map(|i| binder.block(i, h)).collect::<Result<_>>()?;
@@ -114,18 +116,20 @@ pub(crate) fn bind<B: Backend>(
         bail!(InvalidModel, "tensor rope_freqs.weight: factor {i} is zero or not finite");
     }
     binder.refuse_the_rest()?;
+    let sample = binder.sample;
     if storage == Storage::Packed {
         // Again, and all: the system reads pages around those that are asked for, and so some were back after their turn.
         gguf.tensors().iter().for_each(|tensor| gguf.release(tensor));
     }
-    Ok(Weights {
+    let weights = Weights {
         token_embd,
         blocks,
         output_norm,
         output,
         rotation: h.rotation(h.rope, factors.as_deref()),
         rotation_sliding: h.sliding_window.map(|_| h.rotation(h.rope_sliding, None)),
-    })
+    };
+    Ok((weights, sample))
 }
 
 /// Bytes that the weights of a file will take with so many workers, from its header.
@@ -155,6 +159,7 @@ struct Binder<'a, B: Backend> {
     storage: Storage,
     progress: Progress<'a>,
     bound: BTreeSet<&'a str>,
+    sample: Sample,
     done: u64,
     total: u64,
 }
@@ -239,6 +244,7 @@ impl<'a, B: Backend> Binder<'a, B> {
 
     /// A tensor is bound: its pages of the file are not needed any more, unless the weights stay there.
     fn finish(&mut self, tensor: &TensorInfo) -> Result<()> {
+        self.sample.add(self.gguf, tensor)?;
         if self.storage == Storage::Packed {
             self.gguf.release(tensor);
         }

@@ -44,6 +44,20 @@ impl<B: Backend> Cache<B> {
         &self.pages
     }
 
+    pub fn pages_mut(&mut self) -> &mut B::Pages {
+        &mut self.pages
+    }
+
+    /// The sequences that exist.
+    pub fn ids(&self) -> impl Iterator<Item = SequenceId> {
+        (0u32..).zip(&self.sequences).filter(|(_, slot)| slot.is_some()).map(|(id, _)| SequenceId(id))
+    }
+
+    /// Sequences that can still be created.
+    pub fn n_unused(&self) -> usize {
+        self.sequences.iter().filter(|slot| slot.is_none()).count()
+    }
+
     /// Pages allocated so far.
     pub fn n_pages(&self) -> usize {
         self.holders.len()
@@ -96,6 +110,17 @@ impl<B: Backend> Cache<B> {
         Ok(new)
     }
 
+    /// A new sequence of `len` positions on pages that are held already; it holds each once more.
+    pub fn adopt(&mut self, len: usize, pages: Vec<u32>) -> Result<SequenceId> {
+        debug_assert_eq!(pages.len(), len.div_ceil(PAGE_LEN));
+        let id = self.create()?;
+        for &page in &pages {
+            self.holders[page as usize] += 1;
+        }
+        *self.get_mut(id)? = Sequence { len, pages };
+        Ok(id)
+    }
+
     /// Keep the first `len` positions.
     pub fn truncate(&mut self, id: SequenceId, len: usize) -> Result<()> {
         let sequence = self.get_mut(id)?;
@@ -123,7 +148,8 @@ impl<B: Backend> Cache<B> {
         Ok(())
     }
 
-    fn release(&mut self, page: u32) {
+    /// Give back a page that is held.
+    pub fn release(&mut self, page: u32) {
         let holders = &mut self.holders[page as usize];
         *holders -= 1;
         if *holders == 0 {
@@ -132,7 +158,7 @@ impl<B: Backend> Cache<B> {
     }
 
     /// A page that nobody holds, now held once.
-    fn acquire(&mut self, backend: &B) -> Result<u32> {
+    pub fn acquire(&mut self, backend: &B) -> Result<u32> {
         if let Some(page) = self.free.pop() {
             self.holders[page as usize] = 1;
             return Ok(page);

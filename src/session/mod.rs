@@ -9,6 +9,7 @@ mod cache;
 mod forward;
 mod memory;
 mod scratch;
+mod state;
 
 use std::sync::Arc;
 

@@ -231,6 +231,18 @@ impl Backend for Cpu {
         pages.copy(from, to);
     }
 
+    fn read_page(&self, pages: &Pages, page: u32, into: &mut [u8]) {
+        pages.read(page, into);
+    }
+
+    fn write_page(&self, pages: &mut Pages, page: u32, from: &[u8]) {
+        pages.write(page, from);
+    }
+
+    fn clear_page(&self, pages: &mut Pages, page: u32, from: usize) -> Result<()> {
+        pages.clear(page, from, self.cache(pages.kv_type()).store)
+    }
+
     fn page_bytes(shape: CacheShape) -> u64 {
         Pages::page_bytes(shape) as u64
     }
