@@ -24,7 +24,7 @@ pub(super) struct Entry {
     pub sequence: SequenceId,
     pub token: u32,
     pub role: Role,
-    pub wants_logits: bool,
+    pub is_output: bool,
 }
 
 impl Batch {
@@ -49,9 +49,9 @@ impl Batch {
         batch
     }
 
-    /// Append a token to a sequence.
-    pub fn push(&mut self, sequence: SequenceId, token: u32, role: Role, wants_logits: bool) {
-        self.entries.push(Entry { sequence, token, role, wants_logits });
+    /// Append a token to a sequence; as an output, if its logits (or hidden state) are wanted.
+    pub fn push(&mut self, sequence: SequenceId, token: u32, role: Role, is_output: bool) {
+        self.entries.push(Entry { sequence, token, role, is_output });
     }
 
     /// Tokens of the batch.
@@ -64,8 +64,8 @@ impl Batch {
         self.entries.is_empty()
     }
 
-    /// Tokens whose logits are wanted.
+    /// Tokens whose results are wanted.
     pub fn n_outputs(&self) -> usize {
-        self.entries.iter().filter(|e| e.wants_logits).count()
+        self.entries.iter().filter(|e| e.is_output).count()
     }
 }

@@ -5,7 +5,8 @@
 //! for each block:   q, k, v = norm(x) * W;  rotate q, k;  store k, v
 //!                   x += attention(q) * Wo
 //!                   x += (gate(norm(x) * Wg) * (norm(x) * Wu)) * Wd
-//! logits = norm(x) * output                  for the rows whose logits are wanted
+//! hidden = norm(x)                           for the rows whose results are wanted
+//! logits = hidden * output                   if logits are what is wanted
 //! ```
 //!
 //! A product that is added to `x` is one operation with the norm that follows it.
@@ -22,12 +23,19 @@ pub(super) struct Pass<'a> {
     pub positions: &'a [u32],
     /// The rows as runs of sequences.
     pub runs: &'a [Run],
-    /// Rows whose logits are wanted.
+    /// Rows whose results are wanted.
     pub outputs: &'a [u32],
-    /// Outputs of the chunks before this one.
-    pub first_output: usize,
-    /// Compute the logits of this chunk's and all earlier outputs.
-    pub is_last: bool,
+    /// Where they go.
+    pub goal: Goal,
+}
+
+/// What becomes of the hidden states of a chunk's outputs, which the last norm leaves.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Goal {
+    /// They go to `head_input`, behind those of the chunks before; after the last chunk the logits of all are formed.
+    Logits { first_output: usize, is_last: bool },
+    /// They stay in `input`, from row 0 on.
+    Hidden,
 }
 
 /// Run a pass on one worker. Ends early, with nothing promised, when the caller asked to stop.
@@ -47,12 +55,11 @@ pub(super) fn forward<B: Backend, O: Ops<B>>(
         ops.rope_table(rotation, pass.positions, &s.rope_sliding);
     }
     let norm = |weight| Norm { rows: RowSet::First(n), weight, eps: hparams.rms_eps, out: &s.input, first_out: 0 };
-    let output_norm = Norm {
-        rows: RowSet::Select(pass.outputs),
-        out: &s.head_input,
-        first_out: pass.first_output,
-        ..norm(&weights.output_norm)
+    let (out, first_out) = match pass.goal {
+        Goal::Logits { first_output, .. } => (&s.head_input, first_output),
+        Goal::Hidden => (&s.input, 0),
     };
+    let output_norm = Norm { rows: RowSet::Select(pass.outputs), out, first_out, ..norm(&weights.output_norm) };
     let attn_norm = |layer: usize| weights.blocks.get(layer).map(|block| norm(&block.attn_norm));
     ops.norm(&s.x, attn_norm(0).as_ref().unwrap_or(&output_norm));
     for (layer, block) in weights.blocks.iter().enumerate() {
@@ -86,8 +93,8 @@ pub(super) fn forward<B: Backend, O: Ops<B>>(
             Residual { input: &s.hidden, weight: &block.down, product: &s.delta, norm: block.ffn_post_norm.as_ref() };
         ops.add_product(n, &s.x, &fed, attn_norm(layer + 1).as_ref().unwrap_or(&output_norm));
     }
-    let n_outputs = pass.first_output + pass.outputs.len();
-    if pass.is_last && n_outputs > 0 {
+    let n_outputs = first_out + pass.outputs.len();
+    if matches!(pass.goal, Goal::Logits { is_last: true, .. }) && n_outputs > 0 {
         ops.linear(n_outputs, &s.head_input, &[weights.output()], &s.logits);
         if let Some(cap) = hparams.final_softcap {
             ops.softcap(n_outputs, cap, &s.logits);

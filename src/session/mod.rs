@@ -4,8 +4,10 @@
 //! Results depend on the model and on a sequence's own tokens, and on nothing else: the number of threads, the other
 //! sequences of a batch, and how a prompt was divided into batches do not change a bit.
 
+mod append;
 mod batch;
 mod cache;
+mod embed;
 mod forward;
 mod memory;
 mod scratch;
@@ -13,17 +15,18 @@ mod state;
 
 use std::sync::Arc;
 
+use self::append::Wanted;
 use self::cache::Cache;
-use self::forward::{Pass, forward};
 use self::scratch::Scratch;
 use crate::backend::cpu::Cpu;
-use crate::backend::{Arithmetic, Backend, CacheShape, Run};
+use crate::backend::{Backend, CacheShape};
 use crate::error::{Result, bail};
 use crate::model::{HyperParams, Model};
 
 pub use crate::backend::KvType;
 
 pub use self::batch::{Batch, Role};
+pub use self::embed::Pooling;
 pub use self::memory::{MemoryPrediction, predict_memory};
 
 /// Prompt tokens that are computed at once by default: rows that stay in the caches are worth more than the weights being read
@@ -216,35 +219,8 @@ impl Session {
     /// # Errors
     /// `InvalidArgument` for a token outside the vocabulary, a sequence that does not exist, or more outputs than the session
     /// was made for; `ContextFull` when a sequence would exceed its context; `OutOfMemory`; `Cancelled`.
-    pub fn decode_with(&mut self, batch: &Batch, mut control: Control<'_>) -> Result<()> {
+    pub fn decode_with(&mut self, batch: &Batch, control: Control<'_>) -> Result<()> {
         self.n_outputs = 0;
-        let before = self.check(batch)?;
-        let result = self.decode_chunks(batch, &mut control);
-        if result.is_err() {
-            for &(sequence, len) in &before {
-                self.cache.truncate(sequence, len)?;
-            }
-            self.n_outputs = 0;
-        }
-        result
-    }
-
-    /// Logits of the i-th output of the last batch, `[n_vocab]`; `None` if it had fewer.
-    pub fn logits(&self, i: usize) -> Option<&[f32]> {
-        (i < self.n_outputs).then(|| self.model.cpu().read_row(&self.scratch.logits, i))
-    }
-
-    /// Outputs of the last batch.
-    pub fn n_outputs(&self) -> usize {
-        self.n_outputs
-    }
-
-    /// Check a batch before anything changes; the sequences concerned with their lengths.
-    fn check(&self, batch: &Batch) -> Result<Vec<(SequenceId, usize)>> {
-        let n_vocab = self.model.hparams().n_vocab;
-        if let Some(entry) = batch.entries.iter().find(|e| e.token as usize >= n_vocab) {
-            bail!(InvalidArgument, "token {} is outside the vocabulary of {n_vocab}", entry.token);
-        }
         if batch.n_outputs() > self.options.max_outputs {
             bail!(
                 InvalidArgument,
@@ -253,119 +229,22 @@ impl Session {
                 self.options.max_outputs
             );
         }
-        let mut lengths = Vec::new();
-        for (sequence, n) in count_by_sequence(batch.entries.iter().map(|e| e.sequence)) {
-            let len = self.cache.len(sequence)?;
-            if len + n > self.options.n_ctx {
-                bail!(
-                    ContextFull,
-                    "sequence {} has {len} positions and {n} more would exceed its context of {}",
-                    sequence.0,
-                    self.options.n_ctx
-                );
-            }
-            lengths.push((sequence, len));
-        }
-        Ok(lengths)
+        self.append(batch, control, Wanted::Logits)
     }
 
-    /// The arithmetic of a token.
-    fn arithmetic(&self, role: Role) -> Arithmetic {
-        match (self.options.numerics, role) {
-            (Numerics::Native, Role::Prompt) if self.model.is_native() => Arithmetic::Native,
-            _ => Arithmetic::Portable,
-        }
+    /// Logits of the i-th output of the last batch, `[n_vocab]`; `None` if it had fewer.
+    pub fn logits(&self, i: usize) -> Option<&[f32]> {
+        (i < self.n_outputs).then(|| self.model.cpu().read_row(&self.scratch.logits, i))
     }
 
-    fn decode_chunks(&mut self, batch: &Batch, control: &mut Control<'_>) -> Result<()> {
-        // A pass has one arithmetic.
-        let alike = batch.entries.chunk_by(|a, b| self.arithmetic(a.role) == self.arithmetic(b.role));
-        let chunks: Vec<_> = alike.flat_map(|entries| entries.chunks(self.options.n_batch)).collect();
-        let (mut n_done, mut n_outputs) = (0, 0);
-        for (i, entries) in chunks.iter().enumerate() {
-            n_outputs += self.decode_chunk(entries, n_outputs, i + 1 == chunks.len(), control)?;
-            n_done += entries.len();
-            if let Some(progress) = &mut control.progress {
-                progress(n_done, batch.entries.len());
-            }
-        }
-        self.n_outputs = n_outputs;
-        Ok(())
+    /// The hidden state of the i-th output of the last batch, `[dim]`: what the last norm left, and the logits were formed from;
+    /// `None` if it had fewer. See also [`embed`](Self::embed).
+    pub fn embedding(&self, i: usize) -> Option<&[f32]> {
+        (i < self.n_outputs).then(|| self.model.cpu().read_row(&self.scratch.head_input, i))
     }
 
-    /// Compute one chunk; its number of outputs.
-    fn decode_chunk(
-        &mut self,
-        entries: &[batch::Entry],
-        first_output: usize,
-        is_last: bool,
-        control: &Control<'_>,
-    ) -> Result<usize> {
-        let cpu = Arc::clone(self.model.cpu());
-        let counts = count_by_sequence(entries.iter().map(|e| e.sequence));
-        for &(sequence, n) in &counts {
-            self.cache.reserve(&*cpu, sequence, n)?;
-        }
-        let runs = self.runs(entries)?;
-        let tokens: Vec<u32> = entries.iter().map(|e| e.token).collect();
-        let positions: Vec<u32> =
-            runs.iter().flat_map(|run| (0..run.n_rows).map(|i| (run.first_position + i) as u32)).collect();
-        let outputs: Vec<u32> = (0u32..).zip(entries).filter(|(_, e)| e.wants_logits).map(|(row, _)| row).collect();
-        let pass =
-            Pass { tokens: &tokens, positions: &positions, runs: &runs, outputs: &outputs, first_output, is_last };
-        let go_on = || false;
-        let stop = control.stop.unwrap_or(&go_on);
-        let stopped = std::sync::atomic::AtomicBool::new(false);
-        let stop = || {
-            let now = stop();
-            stopped.fetch_or(now, std::sync::atomic::Ordering::Relaxed);
-            now
-        };
-        let (model, scratch, pages) = (&self.model, &self.scratch, self.cache.pages());
-        let arithmetic = entries.first().map_or(Arithmetic::Portable, |entry| self.arithmetic(entry.role));
-        cpu.run(arithmetic, &stop, |ops| forward(ops, model.hparams(), model.weights(), scratch, pages, &pass))?;
-        if stopped.into_inner() {
-            bail!(Cancelled, "the batch was cancelled");
-        }
-        for &(sequence, n) in &counts {
-            self.cache.commit(sequence, n)?;
-        }
-        Ok(outputs.len())
+    /// Outputs of the last batch.
+    pub fn n_outputs(&self) -> usize {
+        self.n_outputs
     }
-
-    /// The rows of a chunk as runs of consecutive positions.
-    fn runs(&self, entries: &[batch::Entry]) -> Result<Vec<Run>> {
-        let mut next: Vec<(SequenceId, usize)> = Vec::new();
-        let mut runs: Vec<Run> = Vec::new();
-        let mut row = 0;
-        for group in entries.chunk_by(|a, b| a.sequence == b.sequence) {
-            let sequence = group[0].sequence;
-            let known = next.iter().position(|(id, _)| *id == sequence);
-            let known = match known {
-                Some(i) => i,
-                None => {
-                    next.push((sequence, self.cache.len(sequence)?));
-                    next.len() - 1
-                }
-            };
-            let first_position = next[known].1;
-            next[known].1 += group.len();
-            let pages = self.cache.pages_of(sequence)?.to_vec();
-            runs.push(Run { first_row: row, n_rows: group.len(), first_position, pages });
-            row += group.len();
-        }
-        Ok(runs)
-    }
-}
-
-/// How often each sequence occurs, in order of first occurrence.
-fn count_by_sequence(sequences: impl Iterator<Item = SequenceId>) -> Vec<(SequenceId, usize)> {
-    let mut counts: Vec<(SequenceId, usize)> = Vec::new();
-    for sequence in sequences {
-        match counts.iter_mut().find(|(id, _)| *id == sequence) {
-            Some((_, n)) => *n += 1,
-            None => counts.push((sequence, 1)),
-        }
-    }
-    counts
 }

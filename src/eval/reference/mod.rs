@@ -57,7 +57,9 @@ impl<'a> Reference<'a> {
     }
 
     /// The residual stream after the last layer and the last norm: (n_tokens, dim).
-    fn hidden(&self, tokens: &[u32]) -> Result<Vec<f64>> {
+    ///
+    /// Errors: `InvalidArgument` for a token beyond the vocabulary.
+    pub fn hidden(&self, tokens: &[u32]) -> Result<Vec<f64>> {
         let mut x = self.embed(tokens)?;
         for layer in &self.layers {
             let attended = layer.attend(&self.params, &x)?;

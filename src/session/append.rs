@@ -1,0 +1,166 @@
+//! Appending a batch to its sequences: chunk by chunk, all or nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::batch::{Batch, Entry, Role};
+use super::forward::{Goal, Pass, forward};
+use super::{Control, Numerics, SequenceId, Session};
+use crate::backend::{Arithmetic, Backend, Run};
+use crate::error::{Result, bail};
+
+/// What is wanted of a batch.
+pub(super) enum Wanted<'a> {
+    /// The logits of its outputs, which stay in the session.
+    Logits,
+    /// The hidden states of these of its tokens: `each` hears the token's place in the batch, and the values `[dim]`.
+    Hidden { rows: &'a [bool], each: &'a mut dyn FnMut(usize, &[f32]) -> Result<()> },
+}
+
+impl Session {
+    /// Append a batch, all or nothing.
+    pub(super) fn append(&mut self, batch: &Batch, mut control: Control<'_>, wanted: Wanted<'_>) -> Result<()> {
+        self.n_outputs = 0;
+        let before = self.check(batch)?;
+        let result = self.append_chunks(batch, &mut control, wanted);
+        if result.is_err() {
+            for &(sequence, len) in &before {
+                self.cache.truncate(sequence, len)?;
+            }
+            self.n_outputs = 0;
+        }
+        result
+    }
+
+    /// Check a batch before anything changes; the sequences concerned with their lengths.
+    fn check(&self, batch: &Batch) -> Result<Vec<(SequenceId, usize)>> {
+        let n_vocab = self.model.hparams().n_vocab;
+        if let Some(entry) = batch.entries.iter().find(|e| e.token as usize >= n_vocab) {
+            bail!(InvalidArgument, "token {} is outside the vocabulary of {n_vocab}", entry.token);
+        }
+        let mut lengths = Vec::new();
+        for (sequence, n) in count_by_sequence(batch.entries.iter().map(|e| e.sequence)) {
+            let len = self.cache.len(sequence)?;
+            if len + n > self.options.n_ctx {
+                bail!(
+                    ContextFull,
+                    "sequence {} has {len} positions and {n} more would exceed its context of {}",
+                    sequence.0,
+                    self.options.n_ctx
+                );
+            }
+            lengths.push((sequence, len));
+        }
+        Ok(lengths)
+    }
+
+    /// The arithmetic of a token.
+    fn arithmetic(&self, role: Role) -> Arithmetic {
+        match (self.options.numerics, role) {
+            (Numerics::Native, Role::Prompt) if self.model.is_native() => Arithmetic::Native,
+            _ => Arithmetic::Portable,
+        }
+    }
+
+    fn append_chunks(&mut self, batch: &Batch, control: &mut Control<'_>, mut wanted: Wanted<'_>) -> Result<()> {
+        // A pass has one arithmetic.
+        let alike = batch.entries.chunk_by(|a, b| self.arithmetic(a.role) == self.arithmetic(b.role));
+        let chunks: Vec<_> = alike.flat_map(|entries| entries.chunks(self.options.n_batch)).collect();
+        let (mut n_done, mut n_outputs) = (0, 0);
+        for (i, entries) in chunks.iter().enumerate() {
+            let is_output = |(i, entry): (usize, &Entry)| match &wanted {
+                Wanted::Logits => entry.is_output,
+                Wanted::Hidden { rows, .. } => rows[n_done + i],
+            };
+            let flags = entries.iter().enumerate().map(is_output);
+            let outputs: Vec<u32> = (0u32..).zip(flags).filter(|&(_, is_output)| is_output).map(|(i, _)| i).collect();
+            match &mut wanted {
+                Wanted::Logits => {
+                    let goal = Goal::Logits { first_output: n_outputs, is_last: i + 1 == chunks.len() };
+                    self.append_chunk(entries, &outputs, goal, control)?;
+                    n_outputs += outputs.len();
+                }
+                Wanted::Hidden { each, .. } => {
+                    self.append_chunk(entries, &outputs, Goal::Hidden, control)?;
+                    for (i, &row) in outputs.iter().enumerate() {
+                        each(n_done + row as usize, self.model.cpu().read_row(&self.scratch.input, i))?;
+                    }
+                }
+            }
+            n_done += entries.len();
+            if let Some(progress) = &mut control.progress {
+                progress(n_done, batch.entries.len());
+            }
+        }
+        self.n_outputs = n_outputs;
+        Ok(())
+    }
+
+    /// Compute one chunk.
+    fn append_chunk(&mut self, entries: &[Entry], outputs: &[u32], goal: Goal, control: &Control<'_>) -> Result<()> {
+        let cpu = Arc::clone(self.model.cpu());
+        let counts = count_by_sequence(entries.iter().map(|e| e.sequence));
+        for &(sequence, n) in &counts {
+            self.cache.reserve(&*cpu, sequence, n)?;
+        }
+        let runs = self.runs(entries)?;
+        let tokens: Vec<u32> = entries.iter().map(|e| e.token).collect();
+        let positions: Vec<u32> =
+            runs.iter().flat_map(|run| (0..run.n_rows).map(|i| (run.first_position + i) as u32)).collect();
+        let pass = Pass { tokens: &tokens, positions: &positions, runs: &runs, outputs, goal };
+        let go_on = || false;
+        let stop = control.stop.unwrap_or(&go_on);
+        let stopped = AtomicBool::new(false);
+        let stop = || {
+            let now = stop();
+            stopped.fetch_or(now, Ordering::Relaxed);
+            now
+        };
+        let (model, scratch, pages) = (&self.model, &self.scratch, self.cache.pages());
+        let arithmetic = entries.first().map_or(Arithmetic::Portable, |entry| self.arithmetic(entry.role));
+        cpu.run(arithmetic, &stop, |ops| forward(ops, model.hparams(), model.weights(), scratch, pages, &pass))?;
+        if stopped.into_inner() {
+            bail!(Cancelled, "the batch was cancelled");
+        }
+        for &(sequence, n) in &counts {
+            self.cache.commit(sequence, n)?;
+        }
+        Ok(())
+    }
+
+    /// The rows of a chunk as runs of consecutive positions.
+    fn runs(&self, entries: &[Entry]) -> Result<Vec<Run>> {
+        let mut next: Vec<(SequenceId, usize)> = Vec::new();
+        let mut runs: Vec<Run> = Vec::new();
+        let mut row = 0;
+        for group in entries.chunk_by(|a, b| a.sequence == b.sequence) {
+            let sequence = group[0].sequence;
+            let known = next.iter().position(|(id, _)| *id == sequence);
+            let known = match known {
+                Some(i) => i,
+                None => {
+                    next.push((sequence, self.cache.len(sequence)?));
+                    next.len() - 1
+                }
+            };
+            let first_position = next[known].1;
+            next[known].1 += group.len();
+            let pages = self.cache.pages_of(sequence)?.to_vec();
+            runs.push(Run { first_row: row, n_rows: group.len(), first_position, pages });
+            row += group.len();
+        }
+        Ok(runs)
+    }
+}
+
+/// How often each sequence occurs, in order of first occurrence.
+fn count_by_sequence(sequences: impl Iterator<Item = SequenceId>) -> Vec<(SequenceId, usize)> {
+    let mut counts: Vec<(SequenceId, usize)> = Vec::new();
+    for sequence in sequences {
+        match counts.iter_mut().find(|(id, _)| *id == sequence) {
+            Some((_, n)) => *n += 1,
+            None => counts.push((sequence, 1)),
+        }
+    }
+    counts
+}
