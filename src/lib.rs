@@ -10,6 +10,8 @@ mod fallible;
 pub mod backend;
 #[cfg(feature = "bench")]
 pub mod bench;
+#[cfg(feature = "capi")]
+pub mod capi;
 pub mod chat;
 pub mod dtype;
 #[cfg(feature = "eval")]

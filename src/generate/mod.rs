@@ -26,7 +26,7 @@ pub use timings::Timings;
 
 use crate::error::{ErrorKind, Result, bail};
 use crate::sampler::{Pick, Sampler};
-use crate::tokenizer::{DecodeStream, Tokenizer};
+use crate::tokenizer::{DecodeState, Tokenizer};
 
 /// What a generation needs of a model at work: a sequence that grows by tokens and gives logits.
 pub trait Forward {
@@ -71,22 +71,7 @@ pub struct Generation<'a, F: Forward + ?Sized> {
     forward: &'a mut F,
     sampler: &'a mut Sampler,
     tokenizer: &'a Tokenizer,
-    options: GenerateOptions,
-    prompt: Vec<u32>,
-    state: State,
-    stream: Option<DecodeStream<'a>>,
-    stops: StopStrings,
-    timings: Timings,
-}
-
-#[derive(Clone, Copy)]
-enum State {
-    /// The prompt is to be evaluated.
-    Prompt,
-    /// This token was sampled and is to be evaluated.
-    Token(u32),
-    Ended(StopReason),
-    Failed,
+    course: Course,
 }
 
 impl<'a, F: Forward + ?Sized> Generation<'a, F> {
@@ -101,6 +86,52 @@ impl<'a, F: Forward + ?Sized> Generation<'a, F> {
         prompt: &[u32],
         options: GenerateOptions,
     ) -> Result<Self> {
+        let course = Course::new(forward, tokenizer, prompt, options)?;
+        Ok(Generation { forward, sampler, tokenizer, course })
+    }
+
+    /// How it went so far.
+    pub fn summary(&self) -> Summary {
+        self.course.summary()
+    }
+}
+
+impl<F: Forward + ?Sized> Iterator for Generation<'_, F> {
+    type Item = Result<Piece>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.course.next(self.forward, self.sampler, self.tokenizer).transpose()
+    }
+}
+
+/// What a [`Generation`] holds between two pieces, for owners that keep sequence, sampler and tokenizer elsewhere.
+pub struct Course {
+    options: GenerateOptions,
+    prompt: Vec<u32>,
+    state: State,
+    text: DecodeState,
+    stops: StopStrings,
+    timings: Timings,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    /// The prompt is to be evaluated.
+    Prompt,
+    /// This token was sampled and is to be evaluated.
+    Token(u32),
+    Ended(StopReason),
+    Failed,
+}
+
+impl Course {
+    /// The course of [`Generation::new`], with its errors.
+    pub fn new<F: Forward + ?Sized>(
+        forward: &F,
+        tokenizer: &Tokenizer,
+        prompt: &[u32],
+        options: GenerateOptions,
+    ) -> Result<Self> {
         if prompt.is_empty() {
             bail!(InvalidArgument, "the prompt has no tokens");
         }
@@ -111,18 +142,13 @@ impl<'a, F: Forward + ?Sized> Generation<'a, F> {
         if let Some(id) = prompt.iter().chain(&options.stop_tokens).find(outside) {
             bail!(InvalidArgument, "token {id} is outside the vocabulary of {}", tokenizer.n_vocab());
         }
-        let stream =
-            if options.show_special { tokenizer.decode_stream_with_special() } else { tokenizer.decode_stream() };
         let timings =
             Timings { prompt_tokens: prompt.len(), bytes_per_token: forward.bytes_per_token(), ..Timings::default() };
         let state = if options.max_tokens == Some(0) { State::Ended(StopReason::Length) } else { State::Prompt };
-        Ok(Generation {
+        Ok(Course {
             stops: StopStrings::new(&options.stop_strings)?,
-            stream: Some(stream),
+            text: DecodeState::new(options.show_special),
             prompt: prompt.to_vec(),
-            forward,
-            sampler,
-            tokenizer,
             options,
             state,
             timings,
@@ -135,8 +161,26 @@ impl<'a, F: Forward + ?Sized> Generation<'a, F> {
         Summary { stop_reason, timings: self.timings }
     }
 
-    /// The next piece; `None` at the end.
-    fn step(&mut self) -> Result<Option<Piece>> {
+    /// The next piece; `None` at the end and after an error. All three must be the same every time.
+    pub fn next<F: Forward + ?Sized>(
+        &mut self,
+        forward: &mut F,
+        sampler: &mut Sampler,
+        tokenizer: &Tokenizer,
+    ) -> Result<Option<Piece>> {
+        let piece = self.step(forward, sampler, tokenizer);
+        if piece.is_err() {
+            self.state = State::Failed;
+        }
+        piece
+    }
+
+    fn step<F: Forward + ?Sized>(
+        &mut self,
+        forward: &mut F,
+        sampler: &mut Sampler,
+        tokenizer: &Tokenizer,
+    ) -> Result<Option<Piece>> {
         if matches!(self.state, State::Ended(_) | State::Failed) {
             return Ok(None);
         }
@@ -144,32 +188,37 @@ impl<'a, F: Forward + ?Sized> Generation<'a, F> {
             self.state = State::Ended(StopReason::Cancelled);
             return Ok(None);
         }
-        let pick = match self.evaluate_and_sample() {
+        let pick = match self.evaluate_and_sample(forward, sampler, tokenizer) {
             Err(e) if e.kind() == ErrorKind::Cancelled => {
                 self.state = State::Ended(StopReason::Cancelled);
                 return Ok(None);
             }
             pick => pick?,
         };
-        self.piece(pick).map(Some)
+        self.piece(pick, tokenizer, forward.room()).map(Some)
     }
 
     /// One forward pass, over the prompt or the last token, and a pick from its logits.
-    fn evaluate_and_sample(&mut self) -> Result<Pick> {
+    fn evaluate_and_sample<F: Forward + ?Sized>(
+        &mut self,
+        forward: &mut F,
+        sampler: &mut Sampler,
+        tokenizer: &Tokenizer,
+    ) -> Result<Pick> {
         let start = Instant::now();
         let is_token = matches!(self.state, State::Token(_));
         let cancel = self.options.cancel.as_deref();
         let logits = match self.state {
-            State::Token(token) => self.forward.token(token, cancel)?,
-            _ => self.forward.prompt(&self.prompt, cancel)?,
+            State::Token(token) => forward.token(token, cancel)?,
+            _ => forward.prompt(&self.prompt, cancel)?,
         };
         if !is_token {
             self.timings.prompt_time = start.elapsed();
-            self.prompt.iter().try_for_each(|&token| self.sampler.accept(token))?;
+            self.prompt.iter().try_for_each(|&token| sampler.accept(token))?;
         }
         // The output matrix may be padded beyond the vocabulary; no token stands for those rows.
-        let pick = self.sampler.sample(&logits[..logits.len().min(self.tokenizer.n_vocab())])?;
-        self.sampler.accept(pick.token)?;
+        let pick = sampler.sample(&logits[..logits.len().min(tokenizer.n_vocab())])?;
+        sampler.accept(pick.token)?;
         self.timings.generated_tokens += 1;
         if is_token {
             self.timings.evaluated_tokens += 1;
@@ -180,22 +229,22 @@ impl<'a, F: Forward + ?Sized> Generation<'a, F> {
         Ok(pick)
     }
 
-    /// The piece of a sampled token, and what comes after it.
-    fn piece(&mut self, pick: Pick) -> Result<Piece> {
-        let ends = if self.tokenizer.is_end_of_generation(pick.token) {
+    /// The piece of a sampled token, and what comes after it; the context has `room` for so many more tokens.
+    fn piece(&mut self, pick: Pick, tokenizer: &Tokenizer, room: usize) -> Result<Piece> {
+        let ends = if tokenizer.is_end_of_generation(pick.token) {
             Some(StopReason::EndOfGeneration)
         } else if self.options.stop_tokens.contains(&pick.token) {
             Some(StopReason::StopToken)
         } else {
             None
         };
-        let decoded = match &mut self.stream {
-            Some(stream) if ends.is_none() => stream.push(pick.token)?.unwrap_or_default(),
-            _ => String::new(),
+        let decoded = match ends {
+            None => self.text.push(tokenizer, pick.token)?.unwrap_or_default(),
+            Some(_) => String::new(),
         };
         let (mut text, ends) = match self.stops.push(&decoded) {
             Matched::Stop(text) => (text, Some(StopReason::StopString)),
-            Matched::Text(text) => (text, ends.or_else(|| self.at_a_limit())),
+            Matched::Text(text) => (text, ends.or_else(|| self.at_a_limit(room))),
         };
         self.state = match ends {
             Some(reason) => State::Ended(reason),
@@ -208,10 +257,10 @@ impl<'a, F: Forward + ?Sized> Generation<'a, F> {
         Ok(Piece { text, token: pick.token, logprob: pick.logprob, top: pick.top })
     }
 
-    fn at_a_limit(&self) -> Option<StopReason> {
+    fn at_a_limit(&self, room: usize) -> Option<StopReason> {
         if self.options.max_tokens.is_some_and(|max| self.timings.generated_tokens >= max) {
             Some(StopReason::Length)
-        } else if self.forward.room() == 0 {
+        } else if room == 0 {
             Some(StopReason::ContextFull)
         } else {
             None
@@ -220,22 +269,10 @@ impl<'a, F: Forward + ?Sized> Generation<'a, F> {
 
     /// The text held back when the generation ends: an unfinished character, then what began a stop string.
     fn rest(&mut self) -> String {
-        let unfinished = self.stream.take().and_then(DecodeStream::finish).unwrap_or_default();
+        let unfinished = self.text.finish().unwrap_or_default();
         match self.stops.push(&unfinished) {
             Matched::Stop(text) => text,
             Matched::Text(text) => text + &self.stops.finish(),
         }
-    }
-}
-
-impl<F: Forward + ?Sized> Iterator for Generation<'_, F> {
-    type Item = Result<Piece>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let piece = self.step();
-        if piece.is_err() {
-            self.state = State::Failed;
-        }
-        piece.transpose()
     }
 }

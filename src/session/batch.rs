@@ -1,6 +1,7 @@
 //! Batches: tokens that are computed together, of one or several sequences.
 
 use super::SequenceId;
+use crate::error::{Result, bail};
 
 /// Tokens to append to sequences, in order. Tokens of several sequences may be mixed in any order; each goes to the next
 /// position of its sequence.
@@ -52,6 +53,22 @@ impl Batch {
     /// Append a token to a sequence; as an output, if its logits (or hidden state) are wanted.
     pub fn push(&mut self, sequence: SequenceId, token: u32, role: Role, is_output: bool) {
         self.entries.push(Entry { sequence, token, role, is_output });
+    }
+
+    /// Make room for `n` more tokens, so that pushing them cannot fail.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub fn try_reserve(&mut self, n: usize) -> Result<()> {
+        match self.entries.try_reserve(n) {
+            Ok(()) => Ok(()),
+            Err(_) => bail!(OutOfMemory, "no memory for a batch of {} tokens and {n} more", self.len()),
+        }
+    }
+
+    /// Take all tokens out.
+    pub fn clear(&mut self) {
+        self.entries.clear();
     }
 
     /// Tokens of the batch.

@@ -81,9 +81,41 @@ impl Default for SessionOptions {
     }
 }
 
+impl SessionOptions {
+    /// Check the ranges, which do not depend on the model.
+    ///
+    /// # Errors
+    /// `InvalidArgument`, naming the field.
+    pub fn check(&self) -> Result<()> {
+        for (name, value, range) in [
+            ("n_ctx", self.n_ctx, 0..=MAX_CONTEXT),
+            ("n_batch", self.n_batch, 1..=MAX_BATCH),
+            ("n_sequences", self.n_sequences, 1..=MAX_SEQUENCES),
+            ("max_outputs", self.max_outputs, 0..=MAX_OUTPUTS),
+        ] {
+            if !range.contains(&value) {
+                bail!(InvalidArgument, "{name} is {value}, outside {}..={}", range.start(), range.end());
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The name of a sequence in its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SequenceId(u32);
+
+impl SequenceId {
+    /// The sequence of a number that [`number`](Self::number) gave. A session refuses one that it does not have.
+    pub fn from_number(number: u32) -> SequenceId {
+        SequenceId(number)
+    }
+
+    /// Its number in the session, for callers that cannot keep the type.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
 
 /// What a caller hears of and says to a running batch.
 #[derive(Default)]
@@ -112,17 +144,7 @@ fn check_options(options: &SessionOptions, h: &HyperParams) -> Result<SessionOpt
     if o.max_outputs == 0 {
         o.max_outputs = o.n_sequences;
     }
-    // More rows than positions are never needed.
-    for (name, value, max) in [
-        ("n_ctx", o.n_ctx, MAX_CONTEXT),
-        ("n_batch", o.n_batch, MAX_BATCH),
-        ("n_sequences", o.n_sequences, MAX_SEQUENCES),
-        ("max_outputs", o.max_outputs, MAX_OUTPUTS),
-    ] {
-        if !(1..=max).contains(&value) {
-            bail!(InvalidArgument, "{name} is {value}, outside 1..={max}");
-        }
-    }
+    o.check()?;
     Ok(o)
 }
 

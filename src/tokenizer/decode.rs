@@ -56,6 +56,28 @@ pub(super) fn byte_of(text: &str) -> Option<u8> {
 /// Unicode standard recommends, and that of `String::from_utf8_lossy`).
 pub struct DecodeStream<'a> {
     tokenizer: &'a Tokenizer,
+    state: DecodeState,
+}
+
+impl<'a> DecodeStream<'a> {
+    pub(super) fn new(tokenizer: &'a Tokenizer, with_special: bool, at_start: bool) -> Self {
+        DecodeStream { tokenizer, state: DecodeState { at_start, ..DecodeState::new(with_special) } }
+    }
+
+    /// Adds a token and returns the text that is now certain, if there is any. Error: `id` is outside the vocabulary.
+    pub fn push(&mut self, id: u32) -> Result<Option<String>> {
+        self.state.push(self.tokenizer, id)
+    }
+
+    /// Ends the stream: an unfinished character becomes U+FFFD.
+    pub fn finish(mut self) -> Option<String> {
+        self.state.finish()
+    }
+}
+
+/// What a [`DecodeStream`] holds between tokens, for owners that keep the tokenizer elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct DecodeState {
     /// Bytes of an unfinished character: at most 3.
     pending: Vec<u8>,
     with_special: bool,
@@ -63,21 +85,22 @@ pub struct DecodeStream<'a> {
     at_start: bool,
 }
 
-impl<'a> DecodeStream<'a> {
-    pub(super) fn new(tokenizer: &'a Tokenizer, with_special: bool, at_start: bool) -> Self {
-        DecodeStream { tokenizer, pending: Vec::new(), with_special, at_start: at_start && tokenizer.add_space_prefix }
+impl DecodeState {
+    /// The state of a continuation; `with_special` shows control tokens as the vocabulary writes them.
+    pub fn new(with_special: bool) -> Self {
+        DecodeState { with_special, ..DecodeState::default() }
     }
 
-    /// Adds a token and returns the text that is now certain, if there is any. Error: `id` is outside the vocabulary.
-    pub fn push(&mut self, id: u32) -> Result<Option<String>> {
-        let Some(kind) = self.tokenizer.kind(id) else {
-            bail!(InvalidArgument, "token {id} is outside the vocabulary of {} tokens", self.tokenizer.n_vocab());
+    /// [`DecodeStream::push`] with the tokenizer, which must be the same every time.
+    pub fn push(&mut self, tokenizer: &Tokenizer, id: u32) -> Result<Option<String>> {
+        let Some(kind) = tokenizer.kind(id) else {
+            bail!(InvalidArgument, "token {id} is outside the vocabulary of {} tokens", tokenizer.n_vocab());
         };
         if !self.with_special && matches!(kind, TokenKind::Control | TokenKind::Unknown) {
             return Ok(None);
         }
-        let piece = self.tokenizer.token_bytes(id).unwrap_or_default();
-        let piece = match (&*piece, std::mem::take(&mut self.at_start)) {
+        let piece = tokenizer.token_bytes(id).unwrap_or_default();
+        let piece = match (&*piece, std::mem::take(&mut self.at_start) && tokenizer.add_space_prefix) {
             ([b' ', rest @ ..], true) => rest,
             (piece, _) => piece,
         };
@@ -89,9 +112,10 @@ impl<'a> DecodeStream<'a> {
         Ok(Some(text).filter(|text| !text.is_empty()))
     }
 
-    /// Ends the stream: an unfinished character becomes U+FFFD.
-    pub fn finish(self) -> Option<String> {
-        Some(String::from_utf8_lossy(&self.pending).into_owned()).filter(|text| !text.is_empty())
+    /// Ends the text: an unfinished character becomes U+FFFD. What follows is a continuation.
+    pub fn finish(&mut self) -> Option<String> {
+        let rest = std::mem::take(&mut self.pending);
+        Some(String::from_utf8_lossy(&rest).into_owned()).filter(|text| !text.is_empty())
     }
 }
 

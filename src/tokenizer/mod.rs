@@ -20,7 +20,7 @@ mod split;
 mod spm;
 mod vocabulary;
 
-pub use decode::DecodeStream;
+pub use decode::{DecodeState, DecodeStream};
 pub use vocabulary::{NamedIds, TokenKind, TokenTexts, Vocabulary};
 
 use decode::Spelling;

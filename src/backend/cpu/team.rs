@@ -38,7 +38,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::error::{Error, ErrorKind, Result, bail};
 
 /// Most workers a team may have; a guard against nonsense, far above any machine.
-const MAX_THREADS: usize = 1024;
+pub const MAX_THREADS: usize = 1024;
 /// Looks at a flag before sleeping: some 0.2 milliseconds.
 const SPINS: u32 = 4_000;
 

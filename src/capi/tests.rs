@@ -1,0 +1,1 @@
+//! What only a test can provoke: a panic at the boundary.
