@@ -71,6 +71,12 @@ class Oribi(Engine):
         argv += ["--isa", row.isa] if row.isa else []
         return json.loads(run(argv)[0])[0]["tokens_per_second"]["median"]
 
+    def limits(self):
+        """What the machine gives now, both in 10^9 a second: bytes of memory, and multiply-adds of its fastest operands."""
+        machine = json.loads(run([self.binary, "bench", "--machine", "-t", self.threads, "--json"])[0])[0]
+        memory = next(reading["gb_per_second"] for reading in machine["bandwidth"] if reading["level"] == "DRAM")
+        return memory, max(peak["gmac_per_second"] for peak in machine["peaks"])
+
     def first_token(self, model):
         argv = [self.binary, "run", model, "-p", FIRST_TOKEN_PROMPT, "-n", 1, "--temp", 0, "-t", self.threads, "-c", 64, "-b", 64]
         return run(argv)[1:]

@@ -18,6 +18,7 @@ class Results:
 
     def __init__(self):
         self.rows = []  # (row, {engine name: [value, ...]}, {engine name: why it failed})
+        self.limits = []  # of the machine, before each row: (GB/s, GMAC/s)
 
     def add(self, row, values, failures):
         self.rows.append((row, values, failures))
@@ -30,7 +31,7 @@ class Results:
         os.replace(unfinished, path)
 
     def text(self, engines, args):
-        return "\n".join([*head(engines, args), *self.table(), *self.failures()]) + "\n"
+        return "\n".join([*head(engines, args), *self.table(), *self.failures(), *self.machine()]) + "\n"
 
     def table(self):
         lines = ["| row | model | test | oribi | peer | its figure | ratio | goal |", "|---|---|---|---|---|---|---|---|"]
@@ -48,6 +49,12 @@ class Results:
     def failures(self):
         lines = [f"* {row.name}: {name}: {why.splitlines()[-1]}" for row, _, failed in self.rows for name, why in failed.items()]
         return ["", "Not measured:", "", *lines] if lines else []
+
+    def machine(self):
+        """What the machine gave; rows of times when it gave half are not to be compared with others."""
+        memory, macs = ([f"{least:.0f}", f"{most:.0f}"] for least, most in ((min(of), max(of)) for of in zip(*self.limits)))
+        return ["", f"Before each row the machine read {'..'.join(memory)} GB/s from memory and did {'..'.join(macs)} GMAC/s with its fastest "
+                "operands (`oribi bench --machine`)."]
 
 
 def head(engines, args):
