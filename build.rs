@@ -75,7 +75,8 @@ fn new_build(tool: &cc::Tool) -> cc::Build {
     } else if tool.is_like_msvc() {
         build.flag("/std:c11").flag("/fp:precise");
     } else {
-        build.flag("-ffp-contract=off").flag("-std=c11");
+        // Hidden: a library that links these kernels must not give them to another copy of them in the same process.
+        build.flag("-ffp-contract=off").flag("-std=c11").flag("-fvisibility=hidden");
     }
     if env::var_os("ORIBI_KERNELS_LINT").is_some_and(|value| value != "0") {
         build.warnings(true).extra_warnings(true).warnings_into_errors(true);

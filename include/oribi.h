@@ -532,10 +532,44 @@ typedef int32_t oribi_timing;
 #endif // __cplusplus
 
 /**
+ * Which hidden states become embeddings. No vector is scaled to length 1.
+ */
+enum oribi_pooling
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * One vector for each token of the batch that was added with `wants_output`, in the order of the batch.
+     */
+    ORIBI_POOLING_TOKENS = 0,
+    /**
+     * One for each sequence, in order of first occurrence: the mean over its tokens of the batch.
+     */
+    ORIBI_POOLING_MEAN = 1,
+    /**
+     * One for each sequence, in order of first occurrence: that of its last token of the batch.
+     */
+    ORIBI_POOLING_LAST = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum oribi_pooling oribi_pooling;
+#else
+typedef int32_t oribi_pooling;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * Tokens to append to sequences of a session, in order. Tokens of several sequences may be mixed; each goes to the next position of
  * its sequence.
  */
 typedef struct oribi_batch oribi_batch;
+
+/**
+ * Bytes that the library made, for example the state of a session.
+ */
+typedef struct oribi_bytes oribi_bytes;
 
 /**
  * A request to cancel that any thread can make, at any time: also while the handles that listen to it are at work or being
@@ -562,6 +596,11 @@ typedef struct oribi_decoder oribi_decoder;
  * cannot promise that opens it from memory.
  */
 typedef struct oribi_file oribi_file;
+
+/**
+ * Numbers that the library computed, for example embeddings.
+ */
+typedef struct oribi_floats oribi_floats;
 
 /**
  * Text from a prompt, under way. It keeps its session and its sampler alive, and uses them only while a call on it is under way:
@@ -698,6 +737,18 @@ typedef void (*oribi_progress_fn)(void *userdata, oribi_phase phase, uint64_t do
 typedef bool (*oribi_cancel_fn)(void *userdata);
 
 /**
+ * Hears that the library needs memory or a callback of the host no more. Called once, on the thread that frees the last handle which
+ * needed it.
+ */
+typedef void (*oribi_release_fn)(void *userdata);
+
+/**
+ * Copies up to `len_bytes` bytes of a file from byte `offset` on into `buffer`; how many, like pread(): fewer are completed by
+ * another call, 0 is the end of the file, a negative number is a failure.
+ */
+typedef int64_t (*oribi_read_at_fn)(void *userdata, uint64_t offset, void *buffer, size_t len_bytes);
+
+/**
  * Hears a piece, which is lent for the call; returns whether to go on.
  */
 typedef bool (*oribi_piece_fn)(void *userdata, const struct oribi_piece *piece);
@@ -781,6 +832,48 @@ size_t oribi_tokens_len(const struct oribi_tokens *tokens);
  * Threads: any, when nobody uses them.
  */
 void oribi_tokens_free(struct oribi_tokens *tokens);
+
+/**
+ * The bytes, oribi_bytes_len() of them. NULL for NULL; not to be read when there are none.
+ *
+ * Lent until they are freed. Threads: any.
+ */
+const uint8_t *oribi_bytes_data(const struct oribi_bytes *bytes);
+
+/**
+ * The number of bytes. 0 for NULL.
+ *
+ * Threads: any.
+ */
+size_t oribi_bytes_len(const struct oribi_bytes *bytes);
+
+/**
+ * Free bytes. NULL is allowed.
+ *
+ * Threads: any, when nobody uses them.
+ */
+void oribi_bytes_free(struct oribi_bytes *bytes);
+
+/**
+ * The floats, oribi_floats_len() of them. NULL for NULL; not to be read when there are none.
+ *
+ * Lent until they are freed. Threads: any.
+ */
+const float *oribi_floats_data(const struct oribi_floats *floats);
+
+/**
+ * The number of floats. 0 for NULL.
+ *
+ * Threads: any.
+ */
+size_t oribi_floats_len(const struct oribi_floats *floats);
+
+/**
+ * Free floats. NULL is allowed.
+ *
+ * Threads: any, when nobody uses them.
+ */
+void oribi_floats_free(struct oribi_floats *floats);
 
 /**
  * A new request, not made yet. The host frees it with oribi_cancel_free(); handles that listen to it keep what they need.
@@ -1072,6 +1165,36 @@ oribi_status oribi_file_predict_memory(const struct oribi_file *file,
                                        const struct oribi_options *options,
                                        int32_t part,
                                        uint64_t *n_bytes);
+
+/**
+ * Open a GGUF file in memory of the host. Nothing is copied: the memory must stay as it is until `release` is called with `userdata`,
+ * which happens once, when the file, and every model and tokenizer that came from it, is freed; with a NULL `release`, until the
+ * host has freed them all. After an error nothing is released.
+ *
+ * The host frees the result with oribi_file_free(). Threads: any. Errors: those of oribi_file_open(), without ORIBI_STATUS_IO;
+ * ORIBI_STATUS_UNSUPPORTED for a file of a split model.
+ */
+oribi_status oribi_file_open_memory(const void *data,
+                                    size_t len_bytes,
+                                    oribi_release_fn release,
+                                    void *userdata,
+                                    struct oribi_file **file);
+
+/**
+ * Open a GGUF file of `len_bytes` bytes that the host reads on request, from wherever it is. `read` is called on the thread that
+ * calls this function, and later on the one that loads a model from the file, and never at once from several. The header is kept;
+ * tensors are read piece by piece while a model is loaded, and not afterwards, so the option pack_weights must be true.
+ *
+ * `userdata` must stay valid until `release` is called with it, which happens once, when the file, and every model that was loaded
+ * from it, is freed; `release` may be NULL. After an error nothing is released. The host frees the result with oribi_file_free().
+ * Threads: any. Errors: those of oribi_file_open(); ORIBI_STATUS_IO if `read` fails or claims more bytes than it was asked
+ * for; ORIBI_STATUS_TRUNCATED if there are none before `len_bytes`; ORIBI_STATUS_UNSUPPORTED for a file of a split model.
+ */
+oribi_status oribi_file_open_read_at(uint64_t len_bytes,
+                                     oribi_read_at_fn read,
+                                     oribi_release_fn release,
+                                     void *userdata,
+                                     struct oribi_file **file);
 
 /**
  * The number of metadata keys. 0 for NULL.
@@ -1395,11 +1518,11 @@ oribi_status oribi_tokenizer_token_text(const struct oribi_tokenizer *tokenizer,
 /**
  * The bytes that a token adds to a text, for a control token its name: any bytes, perhaps a part of a character.
  *
- * The host frees the result with oribi_text_free(). Threads: any, several at once. Errors: ORIBI_STATUS_INVALID_ARGUMENT.
+ * The host frees the result with oribi_bytes_free(). Threads: any, several at once. Errors: ORIBI_STATUS_INVALID_ARGUMENT.
  */
 oribi_status oribi_tokenizer_token_bytes(const struct oribi_tokenizer *tokenizer,
                                          uint32_t token,
-                                         struct oribi_text **bytes);
+                                         struct oribi_bytes **bytes);
 
 /**
  * What a token is for.
@@ -1675,6 +1798,90 @@ oribi_status oribi_session_logits(const struct oribi_session *session,
                                   size_t output,
                                   const float **logits,
                                   size_t *n_logits);
+
+/**
+ * Append the tokens of a batch like oribi_session_decode(), and get embeddings instead of logits: for each vector oribi_model_dim()
+ * floats of the final, normalised hidden state. `pooling` is a value of oribi_pooling. No logits are there afterwards.
+ *
+ * The host frees the result with oribi_floats_free(). Threads and errors as for oribi_session_decode(); any number of tokens may be
+ * outputs.
+ */
+oribi_status oribi_session_embed(struct oribi_session *session,
+                                 const struct oribi_batch *batch,
+                                 int32_t pooling,
+                                 struct oribi_floats **vectors);
+
+/**
+ * The hidden state from which the logits of an output of the last batch were formed: `n` floats, as many as oribi_model_dim().
+ *
+ * Lent until the next call that changes the session, and until it is freed. Threads and errors as for oribi_session_logits().
+ */
+oribi_status oribi_session_embedding(const struct oribi_session *session,
+                                     size_t output,
+                                     const float **vector,
+                                     size_t *n);
+
+/**
+ * The bytes that oribi_session_save() would give for these sequences.
+ *
+ * Threads: any, several at once. Errors: ORIBI_STATUS_INVALID_ARGUMENT if a sequence does not exist; ORIBI_STATUS_INVALID_STATE;
+ * ORIBI_STATUS_OUT_OF_MEMORY.
+ */
+oribi_status oribi_session_state_len(const struct oribi_session *session,
+                                     const uint32_t *sequences,
+                                     size_t n_sequences,
+                                     uint64_t *n_bytes);
+
+/**
+ * The state of sequences, in the order given: what a later session of the same model, here or in another process, needs to go on
+ * with them to the same bits. It holds keys and values, a checksum, and the identity of the model; it holds neither tokens, which
+ * the host keeps if it needs them, nor logits. To get logits after a restore, truncate by one and decode the last token again.
+ *
+ * The host frees the result with oribi_bytes_free(). Threads: any, several at once. Errors: as for oribi_session_state_len().
+ */
+oribi_status oribi_session_save(const struct oribi_session *session,
+                                const uint32_t *sequences,
+                                size_t n_sequences,
+                                struct oribi_bytes **state);
+
+/**
+ * The same into a file, which appears under its name, in place of another, when all of it is on the disk: after a crash in the
+ * middle, the file that was there before is there.
+ *
+ * Threads: any, several at once. Errors: as for oribi_session_state_len(); ORIBI_STATUS_IO.
+ */
+oribi_status oribi_session_save_file(const struct oribi_session *session,
+                                     const uint32_t *sequences,
+                                     size_t n_sequences,
+                                     const char *path);
+
+/**
+ * Create the sequences of a state beside those that exist. Their numbers go to `sequences`, which has room for `n_max`, in the order
+ * in which they were saved, and how many there are to `n_sequences`. All or nothing: after an error the session is as before.
+ *
+ * A state is untrusted input, like a file; checksums find damage, they do not prove who wrote it. Threads: one at a time. Errors:
+ * ORIBI_STATUS_INVALID_FILE, _TRUNCATED, _UNSUPPORTED_VERSION for bytes that are no whole state of this version;
+ * ORIBI_STATUS_INVALID_STATE for a state of another model or type of keys and values, with more sequences than the session has left,
+ * or while the session is in use; ORIBI_STATUS_CONTEXT_FULL for a sequence longer than the session's context;
+ * ORIBI_STATUS_INVALID_ARGUMENT, also for more sequences than `n_max`; ORIBI_STATUS_OUT_OF_MEMORY.
+ */
+oribi_status oribi_session_restore(struct oribi_session *session,
+                                   const void *state,
+                                   size_t len_bytes,
+                                   uint32_t *sequences,
+                                   size_t n_max,
+                                   size_t *n_sequences);
+
+/**
+ * The same from a file, which must not be shortened or rewritten meanwhile.
+ *
+ * Threads and errors as for oribi_session_restore(); ORIBI_STATUS_IO.
+ */
+oribi_status oribi_session_restore_file(struct oribi_session *session,
+                                        const char *path,
+                                        uint32_t *sequences,
+                                        size_t n_max,
+                                        size_t *n_sequences);
 
 /**
  * A new, empty batch.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The files of src/capi with something to say in the header, in the header's order.
-const PARTS: [&str; 19] = [
+const PARTS: [&str; 21] = [
     "version",
     "status",
     "text",
@@ -17,6 +17,7 @@ const PARTS: [&str; 19] = [
     "options",
     "cpu",
     "file",
+    "sources",
     "metadata",
     "tensors",
     "model",
@@ -24,6 +25,7 @@ const PARTS: [&str; 19] = [
     "decoder",
     "chat",
     "session",
+    "state",
     "batch",
     "sampler",
     "piece",

@@ -82,7 +82,7 @@ struct Turn<'a> {
 
 impl Turn<'_> {
     fn append(&mut self, batch: &Batch, tell: bool) -> Result<&[f32]> {
-        self.shared.decode(batch, self.hooks, tell)?;
+        self.shared.work(self.hooks, tell, |session, control| session.decode_with(batch, control))?;
         self.shared.logits(0)
     }
 }

@@ -9,9 +9,10 @@ use super::hooks::{Hooks, Watch, oribi_phase};
 use super::model::oribi_model;
 use super::options::oribi_options;
 use super::status::oribi_status;
+use super::text::oribi_floats;
 use crate::error::{Result, bail};
 use crate::model::Model;
-use crate::session::{Batch, Control, SequenceId, Session};
+use crate::session::{Control, Pooling, SequenceId, Session};
 
 /// All that changes while a model runs: sequences of tokens with their keys and values, and the logits of the last batch. It keeps
 /// its model alive.
@@ -32,14 +33,19 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Compute a batch with callbacks.
-    pub fn decode(&mut self, batch: &Batch, hooks: &Hooks, tell: bool) -> Result<()> {
+    /// Work on the session with callbacks; the host hears of progress if `tell` says so.
+    pub fn work<T>(
+        &mut self,
+        hooks: &Hooks,
+        tell: bool,
+        body: impl FnOnce(&mut Session, Control<'_>) -> Result<T>,
+    ) -> Result<T> {
         hooks.check()?;
         let watch = Watch::new(hooks);
         let stop = || watch.stop();
         let mut progress = |done: usize, total: usize| watch.progress(oribi_phase::PROMPT, done as u64, total as u64);
         let progress = if tell { Some(&mut progress as &mut dyn FnMut(usize, usize)) } else { None };
-        self.session.decode_with(batch, Control { stop: Some(&stop), progress })
+        body(&mut self.session, Control { stop: Some(&stop), progress })
     }
 
     /// The logits of an output: those that stand for tokens. The output matrix may be padded beyond the vocabulary.
@@ -227,7 +233,7 @@ pub unsafe extern "C" fn oribi_session_decode(session: *mut oribi_session, batch
         write(session, |shared| {
             let batch = handle(batch, "batch")?.0.read("batch")?;
             let hooks = shared.hooks.clone();
-            shared.decode(&batch, &hooks, true)
+            shared.work(&hooks, true, |session, control| session.decode_with(&batch, control))
         })
     }
 }
@@ -262,6 +268,72 @@ pub unsafe extern "C" fn oribi_session_logits(
         read(session, |shared| {
             let (out, out_n) = (Out::new(logits, "logits")?, Out::new(n_logits, "n_logits")?);
             let found = shared.logits(output)?;
+            out.set(found.as_ptr());
+            out_n.set(found.len());
+            Ok(())
+        })
+    }
+}
+
+/// Which hidden states become embeddings. No vector is scaled to length 1.
+#[repr(i32)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum oribi_pooling {
+    /// One vector for each token of the batch that was added with `wants_output`, in the order of the batch.
+    TOKENS = 0,
+    /// One for each sequence, in order of first occurrence: the mean over its tokens of the batch.
+    MEAN = 1,
+    /// One for each sequence, in order of first occurrence: that of its last token of the batch.
+    LAST = 2,
+}
+
+/// Append the tokens of a batch like oribi_session_decode(), and get embeddings instead of logits: for each vector oribi_model_dim()
+/// floats of the final, normalised hidden state. `pooling` is a value of oribi_pooling. No logits are there afterwards.
+///
+/// The host frees the result with oribi_floats_free(). Threads and errors as for oribi_session_decode(); any number of tokens may be
+/// outputs.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oribi_session_embed(
+    session: *mut oribi_session,
+    batch: *const oribi_batch,
+    pooling: i32,
+    vectors: *mut *mut oribi_floats,
+) -> oribi_status {
+    // SAFETY: NULL or live handles, NULL or a place for a result.
+    unsafe {
+        write(session, |shared| {
+            let (batch, out) = (handle(batch, "batch")?.0.read("batch")?, Out::new(vectors, "vectors")?);
+            let pooling = match pooling {
+                pooling if pooling == oribi_pooling::TOKENS as i32 => Pooling::Tokens,
+                pooling if pooling == oribi_pooling::MEAN as i32 => Pooling::Mean,
+                pooling if pooling == oribi_pooling::LAST as i32 => Pooling::Last,
+                _ => bail!(InvalidArgument, "pooling is {pooling}, not a value of oribi_pooling"),
+            };
+            let hooks = shared.hooks.clone();
+            let computed = shared.work(&hooks, true, |session, control| session.embed(&batch, pooling, control))?;
+            give(out, oribi_floats(computed));
+            Ok(())
+        })
+    }
+}
+
+/// The hidden state from which the logits of an output of the last batch were formed: `n` floats, as many as oribi_model_dim().
+///
+/// Lent until the next call that changes the session, and until it is freed. Threads and errors as for oribi_session_logits().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oribi_session_embedding(
+    session: *const oribi_session,
+    output: usize,
+    vector: *mut *const f32,
+    n: *mut usize,
+) -> oribi_status {
+    // SAFETY: NULL or a live handle, NULL or places for results.
+    unsafe {
+        read(session, |shared| {
+            let (out, out_n) = (Out::new(vector, "vector")?, Out::new(n, "n")?);
+            let Some(found) = shared.session.embedding(output) else {
+                bail!(InvalidArgument, "output {output} is past the {} of the last batch", shared.session.n_outputs())
+            };
             out.set(found.as_ptr());
             out_n.set(found.len());
             Ok(())

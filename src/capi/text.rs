@@ -1,4 +1,4 @@
-//! Results that the library computes and the host frees: text and tokens.
+//! Results that the library computes and the host frees: text, tokens, bytes, floats.
 
 use std::ffi::{CString, c_char};
 
@@ -11,6 +11,12 @@ pub struct oribi_text(Vec<u8>);
 
 /// Tokens that the library computed.
 pub struct oribi_tokens(pub(super) Vec<u32>);
+
+/// Bytes that the library made, for example the state of a session.
+pub struct oribi_bytes(pub(super) Vec<u8>);
+
+/// Numbers that the library computed, for example embeddings.
+pub struct oribi_floats(pub(super) Vec<f32>);
 
 impl oribi_text {
     /// The text with a NUL behind it.
@@ -98,4 +104,58 @@ pub unsafe extern "C" fn oribi_tokens_len(tokens: *const oribi_tokens) -> usize 
 pub unsafe extern "C" fn oribi_tokens_free(tokens: *mut oribi_tokens) {
     // SAFETY: NULL or a live handle that nobody uses.
     unsafe { free(tokens) }
+}
+
+/// The bytes, oribi_bytes_len() of them. NULL for NULL; not to be read when there are none.
+///
+/// Lent until they are freed. Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oribi_bytes_data(bytes: *const oribi_bytes) -> *const u8 {
+    // SAFETY: NULL or a live handle.
+    boundary::value(std::ptr::null(), || Some(unsafe { optional(bytes) }?.0.as_ptr()))
+}
+
+/// The number of bytes. 0 for NULL.
+///
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oribi_bytes_len(bytes: *const oribi_bytes) -> usize {
+    // SAFETY: NULL or a live handle.
+    boundary::value(0, || Some(unsafe { optional(bytes) }?.0.len()))
+}
+
+/// Free bytes. NULL is allowed.
+///
+/// Threads: any, when nobody uses them.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oribi_bytes_free(bytes: *mut oribi_bytes) {
+    // SAFETY: NULL or a live handle that nobody uses.
+    unsafe { free(bytes) }
+}
+
+/// The floats, oribi_floats_len() of them. NULL for NULL; not to be read when there are none.
+///
+/// Lent until they are freed. Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oribi_floats_data(floats: *const oribi_floats) -> *const f32 {
+    // SAFETY: NULL or a live handle.
+    boundary::value(std::ptr::null(), || Some(unsafe { optional(floats) }?.0.as_ptr()))
+}
+
+/// The number of floats. 0 for NULL.
+///
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oribi_floats_len(floats: *const oribi_floats) -> usize {
+    // SAFETY: NULL or a live handle.
+    boundary::value(0, || Some(unsafe { optional(floats) }?.0.len()))
+}
+
+/// Free floats. NULL is allowed.
+///
+/// Threads: any, when nobody uses them.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn oribi_floats_free(floats: *mut oribi_floats) {
+    // SAFETY: NULL or a live handle that nobody uses.
+    unsafe { free(floats) }
 }

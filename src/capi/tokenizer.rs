@@ -9,7 +9,7 @@ use super::file::oribi_file;
 use super::handle::{free, give};
 use super::model::oribi_model;
 use super::status::oribi_status;
-use super::text::{Lent, oribi_text, oribi_tokens};
+use super::text::{Lent, oribi_bytes, oribi_text, oribi_tokens};
 use crate::error::{Result, bail};
 use crate::model::Model;
 use crate::tokenizer::{TokenKind, Tokenizer};
@@ -239,18 +239,18 @@ pub unsafe extern "C" fn oribi_tokenizer_token_text(
 
 /// The bytes that a token adds to a text, for a control token its name: any bytes, perhaps a part of a character.
 ///
-/// The host frees the result with oribi_text_free(). Threads: any, several at once. Errors: ORIBI_STATUS_INVALID_ARGUMENT.
+/// The host frees the result with oribi_bytes_free(). Threads: any, several at once. Errors: ORIBI_STATUS_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oribi_tokenizer_token_bytes(
     tokenizer: *const oribi_tokenizer,
     token: u32,
-    bytes: *mut *mut oribi_text,
+    bytes: *mut *mut oribi_bytes,
 ) -> oribi_status {
     call(|| {
         // SAFETY: NULL or a live handle, NULL or a place for a result.
         let (tokenizer, out) = unsafe { (handle(tokenizer, "tokenizer")?, Out::new(bytes, "bytes")?) };
         match tokenizer.0.token_bytes(token) {
-            Some(bytes) => give(out, oribi_text::new(bytes)?),
+            Some(bytes) => give(out, oribi_bytes(bytes.into_owned())),
             None => return outside(&tokenizer.0, token),
         }
         Ok(())

@@ -93,6 +93,8 @@ size_t generate(const oribi_model *of, const uint32_t *prompt, size_t n_prompt, 
   return n;
 }
 
+bool is_untimed(void) { return getenv("ORIBI_CAPI_UNTIMED") != NULL; }
+
 double now_ms(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
@@ -105,7 +107,9 @@ void sleep_ms(int ms) {
 }
 
 /* The suites, in the order of their files. */
-#define SUITES(X) X(generation) X(status) X(text)
+#define SUITES(X)                                                                                             \
+  X(batch) X(cancel) X(chat) X(cpu) X(decoder) X(file) X(generation) X(metadata) X(model) X(options) X(order) \
+  X(sampler) X(session) X(state) X(status) X(tensors) X(text) X(threads) X(tokenizer)
 
 #define DECLARE(name) void test_##name(void);
 SUITES(DECLARE)

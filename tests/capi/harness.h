@@ -46,6 +46,8 @@ oribi_options *greedy_options(int64_t max_tokens);
 /* Generate on a new session and sequence with a greedy sampler; the tokens, at most `n_max` of them. */
 size_t generate(const oribi_model *model, const uint32_t *prompt, size_t n_prompt, uint32_t *tokens, size_t n_max);
 
+/* Whether limits on time mean nothing in this run: under valgrind (ORIBI_CAPI_UNTIMED=1). */
+bool is_untimed(void);
 /* Milliseconds of a clock that only goes forward. */
 double now_ms(void);
 void sleep_ms(int ms);
