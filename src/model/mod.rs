@@ -6,12 +6,12 @@ mod identity;
 mod weights;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::backend::cpu::{Cpu, CpuOptions, cores};
 use crate::backend::{Backend, Storage};
-use crate::error::{Error, ErrorKind, Result, bail};
+use crate::error::{ErrorKind, Result, bail};
 use crate::gguf::Gguf;
 use crate::tokenizer::Tokenizer;
 
@@ -76,13 +76,14 @@ impl Model {
         let cpu = Cpu::new(options.cpu)?;
         let go_on = |_, _| true;
         let progress = options.progress.unwrap_or(&go_on);
-        let (tokenizer, weights) = std::thread::scope(|scope| {
-            let tokenizer = scope.spawn(|| Tokenizer::from_gguf(&gguf));
-            let weights = weights::bind(&*cpu, &gguf, &hparams, options.storage, progress);
-            (tokenizer.join(), weights)
-        });
-        let tokenizer = tokenizer
-            .map_err(|_| Error::new(ErrorKind::Internal, "the tokenizer could not be built: a thread panicked"))??;
+        let tokenizer = TokenizerInTheMaking::begin(&gguf)?;
+        let weights = weights::bind(&*cpu, &gguf, &hparams, options.storage, progress);
+        let weights = match weights {
+            Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
+            weights => weights,
+        };
+        let total = gguf.tensors().iter().map(|tensor| tensor.n_bytes()).sum();
+        let tokenizer = tokenizer.wait(&|| !progress(total, total))?;
         if tokenizer.n_vocab() > hparams.n_vocab {
             bail!(
                 InvalidModel,
@@ -158,5 +159,44 @@ impl Model {
 
     pub(crate) fn weights(&self) -> &Weights<Cpu> {
         &self.weights
+    }
+}
+
+/// A tokenizer that a thread builds beside the packing of the weights. Whoever cancels does not wait for it: a large vocabulary takes
+/// longer than that, in one step of a crate that cannot be asked to stop. The thread then ends by itself.
+struct TokenizerInTheMaking(mpsc::Receiver<Result<Tokenizer>>);
+
+/// How often a load that waits for its tokenizer asks whether to go on.
+const LOOK: Duration = Duration::from_millis(5);
+
+impl TokenizerInTheMaking {
+    fn begin(gguf: &Gguf) -> Result<Self> {
+        let (send, receive) = mpsc::sync_channel(1);
+        let gguf = gguf.clone();
+        let build = move || {
+            let tokenizer = Tokenizer::from_gguf(&gguf);
+            // Freed before anybody hears of the end, so that the caller's handles are the last.
+            drop(gguf);
+            // Nobody listens after a cancel.
+            let _ = send.send(tokenizer);
+        };
+        let thread = std::thread::Builder::new().name("oribi-tokenizer".to_owned());
+        match thread.spawn(build) {
+            Ok(_) => Ok(TokenizerInTheMaking(receive)),
+            Err(e) => bail!(Device, "could not start a thread for the tokenizer: {e}"),
+        }
+    }
+
+    fn wait(self, stop: &dyn Fn() -> bool) -> Result<Tokenizer> {
+        loop {
+            match self.0.recv_timeout(LOOK) {
+                Ok(tokenizer) => return tokenizer,
+                Err(mpsc::RecvTimeoutError::Timeout) if stop() => bail!(Cancelled, "the load was cancelled"),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    bail!(Internal, "the tokenizer could not be built: a thread panicked")
+                }
+            }
+        }
     }
 }

@@ -95,7 +95,7 @@ static void took(const char *what, const requester *r, double returned_ms) {
   CHECK(ms < LIMIT_MS || is_untimed());
 }
 
-static void from_another_thread(const char *path, const oribi_model *model, const char *name) {
+static void from_another_thread(const char *path, const oribi_model *model, const char *name, int delay_ms) {
   requester r = {0};
   pthread_t thread;
   char what[128];
@@ -123,7 +123,7 @@ static void from_another_thread(const char *path, const oribi_model *model, cons
   size_t n = 9;
   for (size_t i = 0; i < 4000; i++) prompt[i] = (uint32_t)(i * 7 % 290 + 3);
   oribi_cancel_reset(r.cancel);
-  r.has_begun = true, r.delay_ms = 150;
+  r.has_begun = true, r.delay_ms = delay_ms;
   OK(oribi_options_set_progress(options, NULL, NULL));
   OK(oribi_session_new(model, options, &session));
   OK(oribi_session_new_sequence(session, &sequence));
@@ -169,11 +169,11 @@ static void from_another_thread(const char *path, const oribi_model *model, cons
 void test_cancel(void) {
   handle_by_itself();
   by_callback();
-  from_another_thread(file_named("tiny.gguf"), tiny_model(), "a tiny model");
+  from_another_thread(file_named("tiny.gguf"), tiny_model(), "a tiny model", 20);
   if (real_model() != NULL) {
     oribi_model *model = NULL;
     OK(oribi_model_open(real_model(), NULL, &model));
-    from_another_thread(real_model(), model, "the real model");
+    from_another_thread(real_model(), model, "the real model", 150);
     oribi_model_free(model);
   }
 }
