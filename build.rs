@@ -44,6 +44,8 @@ fn isa_groups(tool: &cc::Tool) -> Vec<IsaGroup> {
 fn main() {
     println!("cargo:rerun-if-changed=kernels");
     println!("cargo:rerun-if-env-changed=ORIBI_KERNELS_LINT");
+    println!("cargo:rerun-if-changed=Cargo.toml");
+    shared_library(&abi_version());
     let sources = c_files(Path::new("kernels"));
     let tool = cc::Build::new().get_compiler();
     let groups = isa_groups(&tool);
@@ -62,6 +64,26 @@ fn main() {
         }
         group.flags.iter().for_each(|flag| _ = build.flag(flag));
         build.compile(&format!("oribi_kernels_{}", group.file_prefix));
+    }
+}
+
+/// The version of the binary interface: the first number of the C library's version in Cargo.toml.
+fn abi_version() -> String {
+    let manifest = fs::read_to_string("Cargo.toml").expect("Cargo.toml");
+    let section = manifest.split("[package.metadata.capi.library]").nth(1).expect("the section of the C library");
+    let version = section.lines().find_map(|line| line.strip_prefix("version = \"")).expect("its version");
+    version.split('.').next().unwrap_or_default().to_owned()
+}
+
+/// What the crate and the shared library learn of the version. cargo-c gives the same name to the library that it builds.
+fn shared_library(abi_version: &str) {
+    println!("cargo:rustc-env=ORIBI_ABI_VERSION={abi_version}");
+    // Where libraries are ELF files, as cargo-c has it.
+    let os = env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
+    if ["linux", "freebsd", "netbsd", "openbsd", "dragonfly", "illumos"].contains(&os.as_str()) {
+        println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,liboribi.so.{abi_version}");
+        // A function of the library that calls another gets that of its own copy, whoever else has one in the process.
+        println!("cargo:rustc-cdylib-link-arg=-Wl,-Bsymbolic");
     }
 }
 

@@ -41,15 +41,15 @@
 #define ORIBI_VERSION_MINOR 1
 #define ORIBI_VERSION_PATCH 0
 
+/**
+ * The version of the binary interface. A program runs with a library of the same number, however much older the program
+ * is; compare it with oribi_abi_version() where the library is loaded by name.
+ */
+#define ORIBI_ABI_VERSION 1
+
 /** A length that stands for "up to the NUL": the library measures the text itself. */
 #define ORIBI_TO_NUL SIZE_MAX
 
-
-/**
- * The version of the binary interface. A program runs with a library of the same number, however much older the program is;
- * compare it with oribi_abi_version() where the library is loaded by name.
- */
-#define ORIBI_ABI_VERSION 1
 
 
 

@@ -39,18 +39,23 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Macros that cbindgen cannot make: the version, from Cargo.toml, and a number that it cannot compute.
+/// Macros that cbindgen cannot make: the versions, from Cargo.toml, and a number that it cannot compute.
 fn macros() -> String {
     format!(
         "\n/** The version that a program is compiled against; oribi_version() is the one that runs. */\n\
         #define ORIBI_VERSION \"{}\"\n#define ORIBI_VERSION_MAJOR {}\n#define ORIBI_VERSION_MINOR {}\n\
         #define ORIBI_VERSION_PATCH {}\n\n\
+        /**\n \
+        * The version of the binary interface. A program runs with a library of the same number, however much older the program\n \
+        * is; compare it with oribi_abi_version() where the library is loaded by name.\n \
+        */\n#define ORIBI_ABI_VERSION {}\n\n\
         /** A length that stands for \"up to the NUL\": the library measures the text itself. */\n\
         #define ORIBI_TO_NUL SIZE_MAX\n",
         env!("CARGO_PKG_VERSION"),
         env!("CARGO_PKG_VERSION_MAJOR"),
         env!("CARGO_PKG_VERSION_MINOR"),
         env!("CARGO_PKG_VERSION_PATCH"),
+        env!("ORIBI_ABI_VERSION"),
     )
 }
 

@@ -2,9 +2,11 @@
 
 use std::ffi::{CStr, c_char};
 
-/// The version of the binary interface. A program runs with a library of the same number, however much older the program is;
-/// compare it with oribi_abi_version() where the library is loaded by name.
-pub const ORIBI_ABI_VERSION: u32 = 1;
+/// The version of the binary interface: the macro of the header, from `package.metadata.capi.library` in Cargo.toml.
+pub const ORIBI_ABI_VERSION: u32 = match u32::from_str_radix(env!("ORIBI_ABI_VERSION"), 10) {
+    Ok(version) => version,
+    Err(_) => panic!("the first number of package.metadata.capi.library.version"),
+};
 
 /// The crate's version with its NUL.
 const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
