@@ -3,10 +3,13 @@
 CARGO ?= cargo
 DEMO_PROMPT ?= Once upon a time, in a village by the sea,
 
-.PHONY: help demo test test-all bench lint setup
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+
+.PHONY: help demo test test-all bench lint install abi-baseline setup
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo:  ## install what is missing, build, fetch SmolLM2-135M-Instruct (98 MB), print text that it generates
 	@scripts/setup
@@ -33,6 +36,12 @@ bench:  ## speed, alternating with a peer in one run; writes a table to benches/
 
 lint:  ## formatting, clippy and documentation, without a warning
 	@scripts/run-tests --lint-only
+
+install:  ## build for release and install library, header, pkg-config and CMake files, program; PREFIX= LIBDIR= DESTDIR=
+	@scripts/install --prefix "$(PREFIX)" --libdir "$(LIBDIR)" --destdir "$(DESTDIR)" --built "$(BUILT)"
+
+abi-baseline:  ## record the binary interface of include/oribi.h, which later ones are compared with
+	@scripts/abi-baseline
 
 setup:  ## install what the build and the tests need
 	@scripts/setup --tests
