@@ -79,7 +79,7 @@ macro_rules! suites {
 }
 
 suites! {
-    batch cancel chat cpu decoder file generation metadata model options order sampler session state status tensors text
+    batch cancel chat cpu decoder file generation memory metadata model options order sampler session state status tensors text
     threads tokenizer
 }
 
@@ -111,6 +111,17 @@ fn functions_of(header: &str) -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+/// The fixture is sound: the tiny model of it opens. With `ORIBI_CAPI_FIXTURE` its files are left in that folder, for scripts that
+/// run the suite elsewhere.
+#[test]
+fn the_fixture_is_made() {
+    if let Some(folder) = std::env::var_os("ORIBI_CAPI_FIXTURE") {
+        capi_files::make(Path::new(&folder));
+    }
+    let tiny = Suite::get().folder.path().join("tiny.gguf");
+    assert_eq!(oribi::gguf::Gguf::open(&tiny).unwrap().tensors().len(), 20);
 }
 
 #[test]

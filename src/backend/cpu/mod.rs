@@ -266,6 +266,6 @@ impl Backend for Cpu {
         pass: impl Fn(&CpuOps<'_>) + Sync,
     ) -> Result<()> {
         let stopped = AtomicBool::new(false);
-        self.team.run(|worker| pass(&CpuOps { cpu: self, worker, arithmetic, stop, stopped: &stopped }))
+        self.team.run_unless(stop, |worker| pass(&CpuOps { cpu: self, worker, arithmetic, stop, stopped: &stopped }))
     }
 }

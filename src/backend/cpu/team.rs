@@ -35,6 +35,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use std::time::Duration;
+
 use crate::error::{Error, ErrorKind, Result, bail};
 
 /// Most workers a team may have; a guard against nonsense, far above any machine.
@@ -81,7 +83,7 @@ struct Shared {
 pub struct Team {
     shared: Arc<Shared>,
     /// Serialises runs.
-    turn: Mutex<()>,
+    turn: Turn,
     _pool: Option<rayon::ThreadPool>,
 }
 
@@ -138,7 +140,7 @@ impl Team {
             alarm: Condvar::new(),
         });
         let pool = (n_threads > 1).then(|| start_workers(&shared)).transpose()?;
-        Ok(Team { shared, turn: Mutex::new(()), _pool: pool })
+        Ok(Team { shared, turn: Turn::default(), _pool: pool })
     }
 
     /// Workers of the team.
@@ -149,12 +151,23 @@ impl Team {
     /// Run `job` on every worker at once and wait for all. Calls from several threads take turns.
     ///
     /// # Errors
-    /// `Internal` when a worker panicked, with its message; or when called from inside a run of any team.
+    /// `Internal` when a worker panicked, with its message; `InvalidState` when called from inside a run of any team.
     pub fn run(&self, job: impl Fn(&Worker<'_>) + Sync) -> Result<()> {
+        self.run_unless(&|| false, job)
+    }
+
+    /// [`run`](Self::run) for a caller who may lose interest while others have their turn: `stop` is asked every few
+    /// milliseconds until the own turn has come, and no more then.
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run); `Cancelled` when `stop` said so.
+    pub fn run_unless(&self, stop: &dyn Fn() -> bool, job: impl Fn(&Worker<'_>) + Sync) -> Result<()> {
         if IN_RUN.get() {
-            bail!(Internal, "a thread team's run was started inside another run");
+            bail!(InvalidState, "a model computes already on this thread: a callback inside it cannot compute, too");
         }
-        let _turn = lock(&self.turn);
+        let Some(_turn) = self.turn.take(stop) else {
+            bail!(Cancelled, "cancelled while others computed on the same threads");
+        };
         let s = &*self.shared;
         for word in s.queues.iter().chain([&s.finished]) {
             word.0.store(0, Ordering::Relaxed);
@@ -187,6 +200,45 @@ impl Team {
             bail!(Internal, "a worker thread panicked: {text}");
         }
         Ok(())
+    }
+}
+
+/// Whose turn it is, where callers can give up waiting.
+#[derive(Default)]
+struct Turn {
+    is_taken: Mutex<bool>,
+    freed: Condvar,
+}
+
+/// How often a caller who waits for its turn asks whether to go on.
+const LOOK: Duration = Duration::from_millis(5);
+
+impl Turn {
+    /// The turn, for as long as the result lives; nothing when `stop` says so first.
+    fn take(&self, stop: &dyn Fn() -> bool) -> Option<TakenTurn<'_>> {
+        let mut is_taken = lock(&self.is_taken);
+        while *is_taken {
+            is_taken = self.freed.wait_timeout(is_taken, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+            if *is_taken {
+                // Asked without the lock: it may be a callback that takes its time.
+                drop(is_taken);
+                if stop() {
+                    return None;
+                }
+                is_taken = lock(&self.is_taken);
+            }
+        }
+        *is_taken = true;
+        Some(TakenTurn(self))
+    }
+}
+
+struct TakenTurn<'a>(&'a Turn);
+
+impl Drop for TakenTurn<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.is_taken) = false;
+        self.0.freed.notify_one();
     }
 }
 

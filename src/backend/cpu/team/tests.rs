@@ -179,7 +179,7 @@ fn callers_on_several_threads_take_turns() {
 #[test]
 fn a_run_inside_a_run_is_refused() {
     let (outer, inner) = (Team::new(1).unwrap(), Team::new(1).unwrap());
-    outer.run(|_| assert_eq!(inner.run(|_| ()).unwrap_err().kind(), ErrorKind::Internal)).unwrap();
+    outer.run(|_| assert_eq!(inner.run(|_| ()).unwrap_err().kind(), ErrorKind::InvalidState)).unwrap();
 }
 
 #[test]
@@ -201,4 +201,31 @@ fn shares_cover_everything_once_in_whole_units() {
 fn thread_counts_are_checked() {
     assert_eq!(Team::new(0).err().unwrap().kind(), ErrorKind::InvalidArgument);
     assert_eq!(Team::new(MAX_THREADS + 1).err().unwrap().kind(), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn who_waits_for_a_turn_can_give_up() {
+    let team = Team::new(2).unwrap();
+    let (has_begun, go_on) = (AtomicBool::new(false), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let job = |worker: &Worker<'_>| {
+                if worker.id() == 0 {
+                    has_begun.store(true, Ordering::Release);
+                    while !go_on.load(Ordering::Acquire) {
+                        std::thread::yield_now();
+                    }
+                }
+            };
+            team.run(job).unwrap();
+        });
+        while !has_begun.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        let n_asked = AtomicUsize::new(0);
+        let stop = || n_asked.fetch_add(1, Ordering::Relaxed) == 3;
+        assert_eq!(team.run_unless(&stop, |_| panic!("it was not its turn")).unwrap_err().kind(), ErrorKind::Cancelled);
+        go_on.store(true, Ordering::Release);
+    });
+    team.run_unless(&|| true, |_| ()).unwrap();
 }
