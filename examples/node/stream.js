@@ -8,17 +8,19 @@ async function main([path, text, milliseconds]) {
   const model = new Model(path);
   const session = model.session();
   const prompt = model.tokenizer.encode(text);
+  let nPieces = 0;
   let nTurns = 0; // of the event loop
   const heart = setInterval(() => nTurns++, 1);
   const options = { temp: 0, ban_end_of_generation: true, signal: AbortSignal.timeout(Number(milliseconds)) };
   try {
     for await (const piece of session.generate(session.newSequence(), prompt, options)) {
       process.stdout.write(piece.text);
+      nPieces++;
     }
-    console.log(`\nended, after ${nTurns} turns of the event loop`);
+    console.log(`\nended after ${nPieces} pieces; the event loop turned ${nTurns} times`);
   } catch (error) {
     if (!error.isCancelled) throw error;
-    console.log(`\ncancelled, after ${nTurns} turns of the event loop`);
+    console.log(`\ncancelled after ${nPieces} pieces; the event loop turned ${nTurns} times`);
   } finally {
     clearInterval(heart);
   }
