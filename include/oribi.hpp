@@ -87,6 +87,8 @@ using owner = std::unique_ptr<T, freed_by<T, Free>>;
 
 using text_owner = owner<oribi_text, oribi_text_free>;
 using tokens_owner = owner<oribi_tokens, oribi_tokens_free>;
+using bytes_owner = owner<oribi_bytes, oribi_bytes_free>;
+using floats_owner = owner<oribi_floats, oribi_floats_free>;
 
 /// A call under way on this thread. It keeps the first exception that a callback let out; calls that callbacks make nest.
 class under_way {
@@ -168,6 +170,13 @@ std::vector<std::uint32_t> tokens(Call &&call) {
   return {data, data + oribi_tokens_len(made_tokens.get())};
 }
 
+template <class Call>
+std::vector<float> floats(Call &&call) {
+  auto made_floats = made<floats_owner>(call);
+  const float *data = oribi_floats_data(made_floats.get());
+  return {data, data + oribi_floats_len(made_floats.get())};
+}
+
 /// Callbacks as they were set at one time. Handles that were made with them keep them alive.
 struct hooks {
   std::function<void(oribi_log_level, std::string_view)> log;
@@ -204,7 +213,46 @@ inline bool hear_stop(void *userdata) {
   });
 }
 
+/// What reads a file, or owns the memory that it is in: the library releases it.
+using reader = std::function<std::size_t(std::uint64_t, span<std::byte>)>;
+
+inline std::int64_t read_at(void *userdata, std::uint64_t offset, void *buffer, std::size_t len_bytes) {
+  if (under_way::is_failing()) return -1;
+  return shielded(std::int64_t(-1), [&] {
+    const reader &read = *static_cast<const reader *>(userdata);
+    return static_cast<std::int64_t>(read(offset, {static_cast<std::byte *>(buffer), len_bytes}));
+  });
+}
+
+template <class T>
+void release(void *userdata) {
+  delete static_cast<T *>(userdata);
+}
+
+/// Makes a handle that takes over `loan` if it succeeds.
+template <class Owner, class T, class Call>
+Owner made_with(std::unique_ptr<T> loan, Call &&call) {
+  return made<Owner>([&](auto out) {
+    oribi_status status = call(loan.get(), out);
+    if (status == ORIBI_STATUS_OK) static_cast<void>(loan.release());
+    return status;
+  });
+}
+
 }  // namespace detail
+
+/// Bytes that the library made.
+class bytes {
+ public:
+  const std::uint8_t *data() const noexcept { return oribi_bytes_data(handle_.get()); }
+  std::size_t size() const noexcept { return oribi_bytes_len(handle_.get()); }
+  oribi_bytes *get() const noexcept { return handle_.get(); }
+
+ private:
+  friend class session;
+  explicit bytes(detail::bytes_owner handle) : handle_(std::move(handle)) {}
+  detail::bytes_owner handle_;
+};
 
 /// The version of the library that runs; ORIBI_VERSION is the one that was compiled against.
 inline std::string_view version() noexcept { return oribi_version(); }
@@ -337,6 +385,20 @@ class file {
   /// So many bytes of an open file descriptor, which may be closed at once.
   static file from_fd(int fd, std::uint64_t offset, std::uint64_t len_bytes) {
     return file(detail::made<owner>([&](auto out) { return oribi_file_open_fd(fd, offset, len_bytes, out); }));
+  }
+  /// A file in memory, which `keeper` keeps as it is; it is let go with the last handle that needs the memory.
+  static file from_memory(const void *data, std::size_t len_bytes, std::shared_ptr<const void> keeper) {
+    using loan = std::shared_ptr<const void>;
+    return file(detail::made_with<owner>(std::make_unique<loan>(std::move(keeper)), [&](loan *userdata, auto out) {
+      return oribi_file_open_memory(data, len_bytes, detail::release<loan>, userdata, out);
+    }));
+  }
+  /// A file that `read(offset, buffer)` reads: it returns how many bytes it gave, 0 at the end, and throws if it cannot. It is
+  /// destroyed with the last handle that needs it.
+  static file from_read_at(std::uint64_t len_bytes, std::function<std::size_t(std::uint64_t, span<std::byte>)> read) {
+    return file(detail::made_with<owner>(std::make_unique<detail::reader>(std::move(read)), [&](auto *userdata, auto out) {
+      return oribi_file_open_read_at(len_bytes, detail::read_at, detail::release<detail::reader>, userdata, out);
+    }));
   }
 
   std::uint32_t version() const noexcept { return oribi_file_version(get()); }
@@ -479,8 +541,11 @@ class tokenizer {
   std::string_view token_text(std::uint32_t token) const {
     return detail::lent([&](auto text, auto len) { return oribi_tokenizer_token_text(get(), token, text, len); });
   }
+  /// Any bytes, perhaps a part of a character.
   std::string token_bytes(std::uint32_t token) const {
-    return detail::text([&](auto out) { return oribi_tokenizer_token_bytes(get(), token, out); });
+    auto made = detail::made<detail::bytes_owner>([&](auto out) { return oribi_tokenizer_token_bytes(get(), token, out); });
+    auto data = reinterpret_cast<const char *>(oribi_bytes_data(made.get()));
+    return {data, data + oribi_bytes_len(made.get())};
   }
   oribi_token_kind token_kind(std::uint32_t token) const {
     return detail::result<oribi_token_kind>([&](auto out) { return oribi_tokenizer_token_kind(get(), token, out); });
@@ -634,12 +699,54 @@ class session {
     detail::checked([&] { return oribi_session_logits(get(), output, &logits, &n_logits); });
     return {logits, n_logits};
   }
+  /// In place of logits: vectors of model::dim() floats, one after the other.
+  std::vector<float> embed(const batch &batch, oribi_pooling pooling) {
+    return detail::floats([&](auto out) { return oribi_session_embed(get(), batch.get(), pooling, out); });
+  }
+  /// Lent until the session changes.
+  span<const float> embedding(std::size_t output) const {
+    const float *vector = nullptr;
+    std::size_t n = 0;
+    detail::checked([&] { return oribi_session_embedding(get(), output, &vector, &n); });
+    return {vector, n};
+  }
+
+  std::uint64_t state_len(span<const std::uint32_t> sequences) const {
+    return detail::result<std::uint64_t>(
+        [&](auto out) { return oribi_session_state_len(get(), sequences.data(), sequences.size(), out); });
+  }
+  bytes save(span<const std::uint32_t> sequences) const {
+    return bytes(detail::made<detail::bytes_owner>(
+        [&](auto out) { return oribi_session_save(get(), sequences.data(), sequences.size(), out); }));
+  }
+  void save_file(span<const std::uint32_t> sequences, const std::string &path) const {
+    detail::checked([&] { return oribi_session_save_file(get(), sequences.data(), sequences.size(), path.c_str()); });
+  }
+  /// The sequences of a state, which has at most `n_max`.
+  std::vector<std::uint32_t> restore(span<const std::uint8_t> state, std::size_t n_max = 256) {
+    return restored(n_max, [&](auto sequences, auto n) {
+      return oribi_session_restore(get(), state.data(), state.size(), sequences, n_max, n);
+    });
+  }
+  std::vector<std::uint32_t> restore_file(const std::string &path, std::size_t n_max = 256) {
+    return restored(n_max, [&](auto sequences, auto n) {
+      return oribi_session_restore_file(get(), path.c_str(), sequences, n_max, n);
+    });
+  }
 
   oribi_session *get() const noexcept { return handle_.get(); }
 
  private:
   friend class generation;
   using owner = detail::owner<oribi_session, oribi_session_free>;
+
+  template <class Call>
+  std::vector<std::uint32_t> restored(std::size_t n_max, Call &&call) {
+    std::vector<std::uint32_t> sequences(n_max);
+    sequences.resize(detail::result<std::size_t>([&](auto n) { return call(sequences.data(), n); }));
+    return sequences;
+  }
+
   std::shared_ptr<const detail::hooks> hooks_;
   owner handle_;
 };

@@ -1,9 +1,10 @@
 // oribi_hpp.cpp - what oribi.hpp adds to oribi.h: owners, exceptions, ranges, callbacks. Run by tests/cpp.rs on the files of
 // tests/common/capi_files.rs; the folder is the argument.
 
+#include <algorithm>
 #include <array>
-#include <cstdio>
 #include <fcntl.h>
+#include <fstream>
 #include <iostream>
 #include <oribi.hpp>
 #include <sstream>
@@ -140,6 +141,50 @@ static void files_tell_all() {
   CHECK(oribi::model(inside).n_blocks() == 2);
 }
 
+static std::vector<std::byte> bytes_of(const char *name) {
+  std::ifstream file(path(name), std::ios::binary);
+  std::string all{std::istreambuf_iterator<char>(file), {}};
+  auto data = reinterpret_cast<const std::byte *>(all.data());
+  return {data, data + all.size()};
+}
+
+static void files_come_from_memory_and_from_readers() {
+  auto memory = std::make_shared<std::vector<std::byte>>(bytes_of("tiny.gguf"));
+  std::weak_ptr<std::vector<std::byte>> watched = memory;
+  {
+    std::optional<oribi::model> model;
+    {
+      auto file = oribi::file::from_memory(memory->data(), memory->size(), memory);
+      memory.reset();
+      model.emplace(file);
+    }
+    CHECK(!watched.expired() && model->file().metadata_find("test.bool") > 0);
+  }
+  CHECK(watched.expired());
+  auto keeper = std::make_shared<int>(0);
+  CHECK(fails(ORIBI_STATUS_NOT_GGUF, "", [&] { oribi::file::from_memory("no such file", 12, keeper); }));
+  CHECK(keeper.use_count() == 1);
+
+  // Read in short pieces, by a lambda that lives as long as the model; then one that throws, at once and while weights are read.
+  auto all = bytes_of("tiny.gguf");
+  std::uint64_t failing_from = UINT64_MAX;
+  auto read = [all, keeper, &failing_from](std::uint64_t offset, oribi::span<std::byte> buffer) {
+    if (offset >= failing_from) throw own_exception{7};
+    std::size_t n = std::min<std::size_t>({buffer.size(), all.size() - offset, 1000});
+    std::copy_n(all.data() + offset, n, buffer.data());
+    return n;
+  };
+  {
+    auto file = oribi::file::from_read_at(all.size(), read);
+    CHECK(oribi::model(file).n_blocks() == 2);
+    failing_from = all.size() - 5000;
+    CHECK(thrown_number([&] { oribi::model model(file); }) == 7);
+    failing_from = 0;
+    CHECK(thrown_number([&] { oribi::file::from_read_at(all.size(), read); }) == 7);
+  }
+  CHECK(keeper.use_count() == 2);  // here and in `read`
+}
+
 static void models_tell_their_sizes() {
   const oribi::model &model = tiny();
   CHECK(model.architecture() == "llama" && !model.isa().empty() && model.n_tokens() == 300 && model.n_ctx_train() == 1024);
@@ -213,6 +258,35 @@ static void batches_give_logits() {
   session.remove(forked);
   CHECK(fails(ORIBI_STATUS_INVALID_ARGUMENT, "sequence", [&] { session.len(forked); }));
   CHECK(fails(ORIBI_STATUS_INVALID_ARGUMENT, "output 9", [&] { session.logits(9); }));
+}
+
+static void states_and_embeddings_come_and_go() {
+  oribi::session session(tiny(), greedy(1));
+  auto sequence = session.new_sequence();
+  std::array<std::uint32_t, 3> prompt{1, 270, 280};
+  oribi::batch batch;
+  batch.add_prompt(sequence, prompt);
+  auto mean = session.embed(batch, ORIBI_POOLING_MEAN);
+  CHECK(mean.size() == tiny().dim() && session.n_outputs() == 0);
+  session.truncate(sequence, 0);
+  session.decode(batch);
+  CHECK(session.embedding(0).size() == tiny().dim());
+  std::vector<float> logits(session.logits(0).begin(), session.logits(0).end());
+
+  std::array<std::uint32_t, 1> saved{sequence};
+  auto state = session.save(saved);
+  CHECK(state.size() == session.state_len(saved));
+  session.save_file(saved, path("state.bin"));
+  oribi::session other(tiny(), greedy(1));
+  CHECK(other.restore(state).size() == 1);
+  auto restored = other.restore_file(path("state.bin"));
+  CHECK(restored.size() == 1 && other.len(restored[0]) == 3);
+  other.truncate(restored[0], 2);
+  batch.clear().add(restored[0], 280, ORIBI_ROLE_PROMPT, true);
+  other.decode(batch);
+  CHECK(std::equal(logits.begin(), logits.end(), other.logits(0).begin()));
+  CHECK(fails(ORIBI_STATUS_TRUNCATED, "", [&] { session.restore({state.data(), state.size() - 1}); }));
+  CHECK(fails(ORIBI_STATUS_INVALID_ARGUMENT, "room for 0", [&] { session.restore(state, 0); }));
 }
 
 // A generation with all that it needs.
@@ -365,10 +439,12 @@ int main(int argc, char **argv) {
   options_take_every_type();
   owners_move();
   files_tell_all();
+  files_come_from_memory_and_from_readers();
   models_tell_their_sizes();
   text_becomes_tokens_and_back();
   conversations_are_rendered();
   batches_give_logits();
+  states_and_embeddings_come_and_go();
   pull_range_and_callback_give_the_same();
   callbacks_hear_of_work();
   exceptions_come_out_of_the_call();
