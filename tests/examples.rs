@@ -1,6 +1,6 @@
 //! The examples in C, C++, Python and Node are built and run on the real model, and say what the Rust library says.
 
-#![cfg(all(unix, feature = "capi"))]
+#![cfg(all(target_os = "linux", feature = "capi"))]
 
 #[path = "common/c_program.rs"]
 mod c_program;
@@ -94,30 +94,36 @@ mod rust {
     }
 }
 
-/// A compiled example, made once: those in C with the static library, those in C++ with the shared one.
-fn compiled(source: &str) -> Command {
+/// The compiled examples, made once: those in C with the static library, those in C++ with the shared one, which lies beside them.
+fn folder() -> &'static Path {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
+    let make = || {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["c/generate.c", "c/chat.c", "c/embed_loop.c", "c/sessions_on_threads.c"] {
+        let shared = c_program::shared_library(folder.path());
+        let compile = |dialect, library: &Path, name: &str, flags: &[&str]| {
             let program = folder.path().join(name.replace('/', "-"));
-            let library = c_program::static_library();
-            c_program::build_as(&C99, &library, &[root().join("examples").join(name)], &["-pthread"], &program);
+            c_program::build_as(dialect, library, &[root().join("examples").join(name)], flags, &program);
+        };
+        for name in ["c/generate.c", "c/chat.c", "c/embed_loop.c", "c/sessions_on_threads.c"] {
+            compile(&C99, &c_program::static_library(), name, &["-pthread"]);
         }
         for name in ["cpp/generate.cpp", "cpp/chat.cpp"] {
-            let program = folder.path().join(name.replace('/', "-"));
-            let library = c_program::shared_library();
-            c_program::build_as(&CPP17, &library, &[root().join("examples").join(name)], &[], &program);
+            compile(&CPP17, &shared, name, &[]);
         }
         folder
-    });
-    Command::new(folder.path().join(source.replace('/', "-")))
+    };
+    FOLDER.get_or_init(make).path()
+}
+
+/// A compiled example.
+fn compiled(source: &str) -> Command {
+    Command::new(folder().join(source.replace('/', "-")))
 }
 
 /// An example that an interpreter runs, with the shared library.
 fn interpreted(interpreter: &str, source: &str) -> Command {
     let mut command = Command::new(interpreter);
-    command.arg(root().join("examples").join(source)).env("ORIBI_LIBRARY", c_program::shared_library());
+    command.arg(root().join("examples").join(source)).env("ORIBI_LIBRARY", c_program::shared_library(folder()));
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }

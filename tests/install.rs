@@ -72,6 +72,7 @@ fn layout(libdir: &str) -> Vec<String> {
     let mut files = vec![
         "bin/oribi".to_owned(),
         "include/oribi.h".to_owned(),
+        "include/oribi.hpp".to_owned(),
         format!("{libdir}/cmake/oribi/oribi-config-version.cmake"),
         format!("{libdir}/cmake/oribi/oribi-config.cmake"),
         format!("{libdir}/liboribi.a"),

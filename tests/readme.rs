@@ -38,7 +38,8 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Standard output of a shell command in the repository's root, `oribi` being the program under test.
+/// Standard output of a shell command in the repository's root, `oribi` being the program under test, `$MODEL` a model file, and the shared library
+/// the one of this test run.
 fn run(command: &str) -> Result<String, String> {
     let folder = Path::new(env!("CARGO_BIN_EXE_oribi")).parent().expect("the program's folder");
     let old = std::env::var_os("PATH").unwrap_or_default();
@@ -47,6 +48,8 @@ fn run(command: &str) -> Result<String, String> {
         .args(["-c", command])
         .current_dir(root())
         .env("PATH", std::env::join_paths(paths).expect("a search path"))
+        .env("MODEL", common::model("SmolLM2-135M-Instruct.Q4_1.gguf"))
+        .env("ORIBI_LIBRARY", std::env::current_exe().expect("a path").with_file_name("liboribi.so"))
         .stdin(Stdio::null())
         .output()
         .map_err(|e| e.to_string())?;

@@ -17,7 +17,7 @@ const ABI_VERSION = 1;
 const OK = 0;
 const CANCELLED = 600; // ORIBI_STATUS_CANCELLED
 
-const library = koffi.load(process.env.ORIBI_LIBRARY || 'liboribi.so');
+const library = koffi.load(process.env.ORIBI_LIBRARY || `liboribi.so.${ABI_VERSION}`);
 const declare = (declaration) => library.func(declaration);
 const lib = {
   abi_version: declare('uint32_t oribi_abi_version()'),

@@ -17,11 +17,15 @@ pub fn static_library() -> PathBuf {
     library
 }
 
-/// The shared library of this test run: it lies there, too.
-pub fn shared_library() -> PathBuf {
-    let name = format!("{}oribi{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-    let library = static_library().with_file_name(name);
-    assert!(library.is_file(), "{} is absent", library.display());
+/// The shared library of this test run, which lies there, too: a link in `folder` with the name that programs look for.
+#[cfg(target_os = "linux")]
+pub fn shared_library(folder: &Path) -> PathBuf {
+    let library = folder.join(concat!("liboribi.so.", env!("ORIBI_ABI_VERSION")));
+    if !library.exists() {
+        let built = static_library().with_file_name("liboribi.so");
+        assert!(built.is_file(), "{} is absent", built.display());
+        std::os::unix::fs::symlink(built, &library).expect("a link");
+    }
     library
 }
 
