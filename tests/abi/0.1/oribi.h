@@ -23,7 +23,8 @@
  *   metadata keys, names of tensors, of templates, of roles) and paths are ended by NUL instead and have no length. Text that comes out
  *   is never cut inside a character.
  * - Every callback takes a `void *userdata` and is called on the thread of the call that it belongs to. It may call the library,
- *   except on the handle that is at work. A C++ exception or a longjmp must not leave it.
+ *   except on the handle that is at work, and a cancel or progress callback must not load or compute; both are refused with
+ *   ORIBI_STATUS_INVALID_STATE. A C++ exception or a longjmp must not leave it.
  * - Numbers of enums are explicit and never reused. Where a function takes one of several values, an unknown value is refused.
  */
 
