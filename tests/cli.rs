@@ -477,7 +477,7 @@ fn chat_answers_and_obeys_its_commands() {
     }
 }
 
-/// The peak of a whole process is what `inspect` predicts, and the predicted sum is what a budget is held against.
+/// The peak of a whole process is below what `inspect` predicts, by little, and the predicted sum is what a budget is held against.
 #[test]
 #[cfg(target_os = "linux")]
 fn the_peak_of_memory_is_as_predicted() {
@@ -504,6 +504,6 @@ fn the_peak_of_memory_is_as_predicted() {
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
         let ratio = peak / predicted;
-        assert!((0.9..1.1).contains(&ratio), "{file}: peak {peak}, predicted {predicted}, ratio {ratio}");
+        assert!((0.85..=1.0).contains(&ratio), "{file}: peak {peak}, predicted {predicted}, ratio {ratio}");
     }
 }

@@ -203,22 +203,6 @@ fn rope_factors_that_divide_by_zero() {
 }
 
 #[test]
-fn a_budget_is_refused_before_anything_is_packed() {
-    let gguf = || Gguf::from_bytes(write(tiny(shape()))).unwrap();
-    let needed = predict_memory(&gguf(), Storage::Packed, &SessionOptions::default(), 2).unwrap().weights;
-    let calls = AtomicUsize::new(0);
-    let progress = |_: u64, _: u64| {
-        calls.fetch_add(1, Ordering::Relaxed);
-        true
-    };
-    let with = |max_bytes| ModelOptions { max_bytes: Some(max_bytes), progress: Some(&progress), ..options() };
-    let error = Model::load(gguf(), with(needed - 1)).err().unwrap();
-    expect(&error, ErrorKind::OutOfMemory, &[&needed.to_string(), &(needed - 1).to_string()]);
-    assert_eq!(calls.load(Ordering::Relaxed), 0);
-    assert!(Model::load(gguf(), with(needed)).is_ok());
-}
-
-#[test]
 fn a_load_is_cancelled_by_its_progress() {
     for stop_after in [0, 1, 5] {
         let calls = AtomicUsize::new(0);

@@ -234,6 +234,8 @@ pub trait Backend: Send + Sync + Sized + 'static {
     ) -> Result<Self::Matrix>;
     /// Bytes that the [`store`](Self::store) of such matrices takes with so many workers.
     fn store_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> Result<u64>;
+    /// Bytes that filling the store holds in passing.
+    fn packing_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> u64;
     /// Float32 parameters.
     fn vector(&self, values: &[f32]) -> Result<Self::Vector>;
     /// Scratch rows.
@@ -262,7 +264,7 @@ pub trait Backend: Send + Sync + Sized + 'static {
     fn attention_scratch_bytes(heads: Heads, n_ctx: usize, n_workers: usize) -> u64;
     /// Whether products with this matrix can be formed in native arithmetic.
     fn is_native(&self, matrix: &Self::Matrix) -> bool;
-    /// Run a pass. `stop` is asked between layers, through [`Ops::stopped`]. Native arithmetic needs matrices that are
+    /// Run a pass. `stop` is asked between layers, through [`Ops::stopped`], and by long operations. Native arithmetic needs matrices that are
     /// [`is_native`](Self::is_native).
     fn run(
         &self,

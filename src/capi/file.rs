@@ -168,7 +168,8 @@ pub unsafe extern "C" fn oribi_file_predict_memory(
             part if part == oribi_memory::TOTAL as i32 => needed.total,
             part if part == oribi_memory::WEIGHTS as i32 => needed.weights,
             part if part == oribi_memory::KV_CACHE as i32 => needed.kv_cache,
-            part if part == oribi_memory::SCRATCH as i32 => needed.scratch,
+            // The library's own part has no number here; it is what buffers are to a host: neither weights nor context.
+            part if part == oribi_memory::SCRATCH as i32 => needed.scratch.saturating_add(needed.other),
             part if part == oribi_memory::VOCABULARY as i32 => needed.vocabulary,
             _ => bail!(InvalidArgument, "part is {part}, not a value of oribi_memory"),
         });

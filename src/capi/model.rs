@@ -13,10 +13,10 @@ use super::status::oribi_status;
 use super::text::c_name;
 use crate::backend::Storage;
 use crate::backend::cpu::cores;
-use crate::error::{Result, bail};
+use crate::error::Result;
 use crate::gguf::Gguf;
 use crate::model::{Model, ModelOptions};
-use crate::session::predict_memory;
+use crate::session::check_memory;
 
 /// A model ready to run: weights, hyperparameters, tokenizer. Immutable: any number of sessions, on any threads, share it and
 /// keep it alive.
@@ -40,22 +40,15 @@ fn load(gguf: &Gguf, settings: &Settings) -> Result<Arc<Model>> {
     hooks.check()?;
     let n_threads = settings.cpu.n_threads.unwrap_or_else(cores::default_threads);
     if let Some(budget) = settings.max_memory {
-        let needed = predict_memory(gguf, settings.storage, &settings.session, n_threads)?.total;
-        if needed > budget {
-            bail!(OutOfMemory, "the model with one session takes {needed} bytes, option max_memory allows {budget}");
-        }
+        check_memory(gguf, settings.storage, &settings.session, n_threads, budget)
+            .map_err(|e| e.within("option max_memory"))?;
     }
     let watch = Watch::new(hooks);
     let progress = |done, total| {
         watch.progress(oribi_phase::LOAD, done, total);
         !watch.stop()
     };
-    let options = ModelOptions {
-        cpu: settings.cpu,
-        storage: settings.storage,
-        progress: Some(&progress),
-        ..ModelOptions::default()
-    };
+    let options = ModelOptions { cpu: settings.cpu, storage: settings.storage, progress: Some(&progress) };
     let model = Model::load(gguf.clone(), options)?;
     for note in model.tokenizer().notes() {
         hooks.log(oribi_log_level::WARNING, &format!("tokenizer: {note}"));

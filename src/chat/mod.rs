@@ -7,6 +7,7 @@
 use serde::Serialize;
 
 use crate::error::{Error, ErrorKind, Result, bail};
+use crate::fallible;
 use crate::gguf::{Gguf, Metadata};
 
 mod builtin;
@@ -19,6 +20,11 @@ mod rewrite;
 mod sandbox;
 
 pub use sandbox::Limits;
+
+/// Bytes that a byte of a message takes, nearly, until it is in the prompt: as JSON, as a value, in the output as that grows.
+const RENDERED_BYTES: usize = 8;
+/// Bytes that a byte of a template takes at most when it is compiled.
+const COMPILED_BYTES: usize = 64;
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -133,6 +139,7 @@ impl ChatTemplate {
     /// A template from its text. Error: it does not compile; the text names the line.
     pub fn from_source(source: impl Into<String>, special: SpecialTexts) -> Result<Self> {
         let source = source.into();
+        fallible::expect_room(source.len().saturating_mul(COMPILED_BYTES), "a chat template")?;
         sandbox::check(&source, &Limits::default()).map_err(no_thread)?.map_err(template_error)?;
         Ok(ChatTemplate { source, special })
     }
@@ -165,6 +172,8 @@ impl ChatTemplate {
         add_generation_prompt: bool,
         options: &RenderOptions,
     ) -> Result<String> {
+        let n_bytes: usize = messages.iter().map(|message| message.content.len()).sum();
+        fallible::expect_room(n_bytes.saturating_mul(RENDERED_BYTES), "the prompt of a conversation")?;
         let mut variables = options.variables.clone();
         let mut set = |name: &str, value: serde_json::Value| drop(variables.insert(name.to_owned(), value));
         let messages = serde_json::to_value(messages)

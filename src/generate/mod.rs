@@ -25,6 +25,7 @@ pub use stop::{Matched, StopStrings};
 pub use timings::Timings;
 
 use crate::error::{ErrorKind, Result, bail};
+use crate::fallible;
 use crate::sampler::{Pick, Sampler};
 use crate::tokenizer::{DecodeState, Tokenizer};
 
@@ -148,7 +149,7 @@ impl Course {
         Ok(Course {
             stops: StopStrings::new(&options.stop_strings)?,
             text: DecodeState::new(options.show_special),
-            prompt: prompt.to_vec(),
+            prompt: fallible::collect(prompt.iter().copied(), "the prompt")?,
             options,
             state,
             timings,

@@ -6,6 +6,7 @@ use super::reader::{MAX_HEADER_BYTES, Reader};
 use super::source::Source;
 use super::tensor::{self, TensorInfo};
 use crate::error::{Error, ErrorKind, Result, bail};
+use crate::fallible;
 use std::sync::Arc;
 
 /// The first bytes of a GGUF file.
@@ -59,9 +60,12 @@ impl Header {
                 Err(e) if e.kind() == ErrorKind::Truncated && n_bytes < most => n_bytes = most.min(2 * n_bytes),
                 Err(e) => return Err(e),
             }
-            bytes = source.into_first_bytes();
-            bytes.truncate(n_bytes as usize);
-            bytes.shrink_to_fit();
+            let known = source.into_first_bytes();
+            bytes = match known.get(..n_bytes as usize) {
+                // Shrinking would be an allocation too, and one that cannot fail.
+                Some(exact) => fallible::collect(exact.iter().copied(), "the header")?,
+                None => known,
+            };
         }
     }
 

@@ -4,6 +4,7 @@ use super::reader::{Quoted, Reader};
 use super::source::Source;
 use super::value::{Array, Value, ValueType};
 use crate::error::{Result, bail};
+use crate::fallible;
 use std::ops::Range;
 
 /// Bytes of the smallest entry after its key's length: one byte of key, the type, one byte of value.
@@ -43,13 +44,13 @@ impl Metadata {
     /// Reads `n` entries. `source` holds the bytes that `reader` walks.
     pub(super) fn read(reader: &mut Reader<'_>, n: u64, source: &Source) -> Result<Metadata> {
         reader.expect_room(n, reader.count_bytes() + MIN_ENTRY_BYTES, "metadata entries")?;
-        let mut entries = Vec::with_capacity(n as usize);
+        let mut entries = fallible::with_capacity(n as usize, "the table of metadata")?;
         for i in 0..n {
             let key = reader.name("a key").map_err(|e| e.within(format_args!("metadata entry {i} of {n}")))?;
             let value = read_value(reader).map_err(|e| e.within(format_args!("metadata key {}", Quoted(key))))?;
-            entries.push(Entry { key: key.into(), value });
+            entries.push(Entry { key: fallible::text(key, "a metadata key")?.into(), value });
         }
-        let mut by_key: Vec<u32> = (0..entries.len() as u32).collect();
+        let mut by_key = fallible::collect(0..entries.len() as u32, "the table of metadata")?;
         by_key.sort_unstable_by(|&a, &b| entries[a as usize].key.cmp(&entries[b as usize].key));
         for pair in by_key.windows(2) {
             if entries[pair[0] as usize].key == entries[pair[1] as usize].key {
@@ -177,7 +178,8 @@ impl Metadata {
     ) -> Result<Option<Vec<T>>> {
         let Some(array) = self.opt_array(key)? else { return Ok(None) };
         // As many as were found in the file, unless these are strings, which are refused below.
-        let mut out = Vec::with_capacity(if array.element_type() == ValueType::Str { 0 } else { array.len() });
+        let n = if array.element_type() == ValueType::Str { 0 } else { array.len() };
+        let mut out = fallible::with_capacity(n, key)?;
         for (i, value) in array.scalars().enumerate() {
             match convert(value) {
                 Some(converted) => out.push(converted),
@@ -236,7 +238,8 @@ typed_access! {
 /// Collects what an array's iterator gives.
 fn collect<T>(array: Array<'_>, strings: impl Iterator<Item = Result<T>>, key: &str) -> Result<Option<Vec<T>>> {
     // As many as were found in the file, unless these are no strings, which is the iterator's first error.
-    let mut out = Vec::with_capacity(if array.element_type() == ValueType::Str { array.len() } else { 0 });
+    let n = if array.element_type() == ValueType::Str { array.len() } else { 0 };
+    let mut out = fallible::with_capacity(n, key)?;
     for string in strings {
         out.push(string.map_err(|e| e.within(format_args!("metadata key {}", Quoted(key))))?);
     }
@@ -258,7 +261,7 @@ fn read_value(reader: &mut Reader<'_>) -> Result<Stored> {
         ValueType::Str => {
             let bytes = reader.string("a string")?;
             match std::str::from_utf8(bytes) {
-                Ok(text) => Ok(Stored::Str(text.into())),
+                Ok(text) => Ok(Stored::Str(fallible::text(text, "a string of the metadata")?.into())),
                 Err(e) => bail!(InvalidFile, "the string is not UTF-8 from its byte {}", e.valid_up_to()),
             }
         }

@@ -35,6 +35,7 @@ pub use value::{Array, ByteStrings, Value, ValueType};
 pub use writer::{GgufBuilder, GgufWriter, TensorSink};
 
 use crate::error::{Result, bail};
+use crate::fallible;
 use crate::mapped_file::MappedFile;
 use header::Header;
 use owner::OwnedBytes;
@@ -151,6 +152,7 @@ impl Gguf {
                 tensors = header.tensors;
                 first = Some((header.version, header.alignment, header.metadata));
             } else {
+                fallible::reserve(&mut tensors, header.tensors.len(), "the table of tensors")?;
                 tensors.extend(header.tensors);
             }
         }
@@ -303,7 +305,7 @@ impl TensorBytes {
 }
 
 fn sorted_by_name(tensors: &[TensorInfo]) -> Result<Vec<u32>> {
-    let mut by_name: Vec<u32> = (0..tensors.len() as u32).collect();
+    let mut by_name = fallible::collect(0..tensors.len() as u32, "the table of tensors")?;
     by_name.sort_unstable_by(|&a, &b| tensors[a as usize].name.cmp(&tensors[b as usize].name));
     for pair in by_name.windows(2) {
         if tensors[pair[0] as usize].name == tensors[pair[1] as usize].name {

@@ -3,6 +3,7 @@
 use super::reader::{Quoted, Reader};
 use crate::dtype::DType;
 use crate::error::{Result, bail};
+use crate::fallible;
 
 /// The most dimensions of a tensor (`GGML_MAX_DIMS`).
 pub(super) const MAX_DIMS: u32 = 4;
@@ -68,7 +69,7 @@ pub(super) fn checked_n_bytes(dtype: DType, shape: &[u64]) -> Result<u64> {
 /// Reads `n` tensor entries of file `shard`.
 pub(super) fn read_all(reader: &mut Reader<'_>, n: u64, alignment: u64, shard: usize) -> Result<Vec<TensorInfo>> {
     reader.expect_room(n, reader.count_bytes() + MIN_ENTRY_BYTES, "tensors")?;
-    let mut tensors = Vec::with_capacity(n as usize);
+    let mut tensors = fallible::with_capacity(n as usize, "the table of tensors")?;
     for i in 0..n {
         let name = reader.name("a tensor's name").map_err(|e| e.within(format_args!("tensor {i} of {n}")))?;
         let tensor = read_one(reader, name, alignment, shard);
@@ -98,7 +99,7 @@ fn read_one(reader: &mut Reader<'_>, name: &str, alignment: u64, shard: usize) -
     if !offset.is_multiple_of(alignment) {
         bail!(InvalidFile, "offset {offset} is not a multiple of the file's alignment {alignment}");
     }
-    Ok(TensorInfo { name: name.to_owned(), dtype, shape, shard, offset, n_bytes })
+    Ok(TensorInfo { name: fallible::text(name, "a tensor's name")?, dtype, shape, shard, offset, n_bytes })
 }
 
 /// Checks one file's tensors against each other and against the `file_bytes` that are there, of which the tensor data
@@ -106,7 +107,7 @@ fn read_one(reader: &mut Reader<'_>, name: &str, alignment: u64, shard: usize) -
 /// past the end for no reason is a file that lies.
 pub(super) fn check_layout(tensors: &[TensorInfo], data_start: u64, file_bytes: u64, alignment: u64) -> Result<()> {
     let data_bytes = file_bytes.saturating_sub(data_start);
-    let mut by_offset: Vec<u32> = (0..tensors.len() as u32).collect();
+    let mut by_offset = fallible::collect(0..tensors.len() as u32, "the table of tensors")?;
     by_offset.sort_unstable_by_key(|&i| tensors[i as usize].offset);
     let mut end = 0u64;
     let mut previous = "";

@@ -228,6 +228,12 @@ impl<'a> Array<'a> {
         self.len == 0
     }
 
+    /// The bytes of all texts of an array of strings together; 0 for another type.
+    pub(crate) fn text_bytes(&self) -> u64 {
+        let lengths = self.len.saturating_mul(self.count_bytes);
+        if self.element_type == ValueType::Str { self.bytes.len().saturating_sub(lengths) as u64 } else { 0 }
+    }
+
     /// Element `i` of an array of numbers or bools, in constant time; `None` past the end and for arrays of strings, which
     /// are walked with [`byte_strings`](Self::byte_strings).
     pub fn get(&self, i: usize) -> Option<Value<'static>> {

@@ -1,25 +1,27 @@
 //! Models: what a GGUF file means, bound to a machine, immutable and shared.
 
 pub mod arch;
+mod building;
 mod hparams;
 mod identity;
 mod weights;
 
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::backend::cpu::{Cpu, CpuOptions, cores};
+use crate::backend::cpu::{Cpu, CpuOptions};
 use crate::backend::{Backend, Storage};
-use crate::error::{ErrorKind, Result, bail};
+use crate::error::{Result, bail};
 use crate::gguf::Gguf;
 use crate::tokenizer::Tokenizer;
 
+use self::building::Building;
 #[cfg(feature = "synth")]
 pub(crate) use self::hparams::limit;
 pub use self::hparams::{HyperParams, Rope};
 pub use self::weights::Progress;
-pub(crate) use self::weights::{Weights, stored_bytes};
+pub(crate) use self::weights::{Weights, packing_bytes, stored_bytes};
 
 /// How to load a model.
 #[derive(Clone, Copy, Default)]
@@ -30,8 +32,6 @@ pub struct ModelOptions<'a> {
     pub storage: Storage,
     /// Called with the bytes of tensors that are ready and those of all; `false` cancels the load.
     pub progress: Option<Progress<'a>>,
-    /// Refuse up front to load weights that would take more bytes than this.
-    pub max_bytes: Option<u64>,
 }
 
 /// A model ready to run: hyperparameters, packed weights, tokenizer. Immutable; share it by reference count between
@@ -66,24 +66,13 @@ impl Model {
     pub fn load(gguf: Gguf, options: ModelOptions<'_>) -> Result<Arc<Model>> {
         let start = Instant::now();
         let hparams = HyperParams::from_gguf(&gguf)?;
-        if let Some(budget) = options.max_bytes {
-            let n_threads = options.cpu.n_threads.unwrap_or_else(cores::default_threads);
-            let needed = stored_bytes::<Cpu>(&gguf, options.storage, n_threads)?;
-            if needed > budget {
-                bail!(OutOfMemory, "the weights take {needed} bytes, the budget is {budget}");
-            }
-        }
         let cpu = Cpu::new(options.cpu)?;
         let go_on = |_, _| true;
         let progress = options.progress.unwrap_or(&go_on);
-        let tokenizer = TokenizerInTheMaking::begin(&gguf)?;
-        let weights = weights::bind(&*cpu, &gguf, &hparams, options.storage, progress);
-        let weights = match weights {
-            Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
-            weights => weights,
-        };
-        let total = gguf.tensors().iter().map(|tensor| tensor.n_bytes()).sum();
-        let tokenizer = tokenizer.wait(&|| !progress(total, total))?;
+        let n_bytes = gguf.tensors().iter().map(|tensor| tensor.n_bytes()).sum();
+        let building = Building::start(&gguf, &|| progress(0, n_bytes))?;
+        let (weights, sample) = weights::bind(&*cpu, &gguf, &hparams, options.storage, progress)?;
+        let tokenizer = building.finish(|| progress(n_bytes, n_bytes))?;
         if tokenizer.n_vocab() > hparams.n_vocab {
             bail!(
                 InvalidModel,
@@ -92,7 +81,6 @@ impl Model {
                 hparams.n_vocab
             );
         }
-        let (weights, sample) = weights?;
         let is_native = weights.blocks.iter().flat_map(|block| block.matrices()).all(|matrix| cpu.is_native(matrix));
         Ok(Arc::new(Model {
             weights,
@@ -159,44 +147,5 @@ impl Model {
 
     pub(crate) fn weights(&self) -> &Weights<Cpu> {
         &self.weights
-    }
-}
-
-/// A tokenizer that a thread builds beside the packing of the weights. Whoever cancels does not wait for it: a large vocabulary takes
-/// longer than that, in one step of a crate that cannot be asked to stop. The thread then ends by itself.
-struct TokenizerInTheMaking(mpsc::Receiver<Result<Tokenizer>>);
-
-/// How often a load that waits for its tokenizer asks whether to go on.
-const LOOK: Duration = Duration::from_millis(5);
-
-impl TokenizerInTheMaking {
-    fn begin(gguf: &Gguf) -> Result<Self> {
-        let (send, receive) = mpsc::sync_channel(1);
-        let gguf = gguf.clone();
-        let build = move || {
-            let tokenizer = Tokenizer::from_gguf(&gguf);
-            // Freed before anybody hears of the end, so that the caller's handles are the last.
-            drop(gguf);
-            // Nobody listens after a cancel.
-            let _ = send.send(tokenizer);
-        };
-        let thread = std::thread::Builder::new().name("oribi-tokenizer".to_owned());
-        match thread.spawn(build) {
-            Ok(_) => Ok(TokenizerInTheMaking(receive)),
-            Err(e) => bail!(Device, "could not start a thread for the tokenizer: {e}"),
-        }
-    }
-
-    fn wait(self, stop: &dyn Fn() -> bool) -> Result<Tokenizer> {
-        loop {
-            match self.0.recv_timeout(LOOK) {
-                Ok(tokenizer) => return tokenizer,
-                Err(mpsc::RecvTimeoutError::Timeout) if stop() => bail!(Cancelled, "the load was cancelled"),
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    bail!(Internal, "the tokenizer could not be built: a thread panicked")
-                }
-            }
-        }
     }
 }

@@ -140,6 +140,11 @@ pub(crate) fn stored_bytes<B: Backend>(gguf: &Gguf, storage: Storage, n_workers:
     Ok(B::store_bytes(storage, &matrix_shapes(gguf), n_workers)?.saturating_add(vectors))
 }
 
+/// Bytes that loading them holds in passing.
+pub(crate) fn packing_bytes<B: Backend>(gguf: &Gguf, storage: Storage, n_workers: usize) -> u64 {
+    B::packing_bytes(storage, &matrix_shapes(gguf), n_workers)
+}
+
 /// The matrices of a file: its tensors of two dimensions.
 fn matrix_shapes(gguf: &Gguf) -> Vec<MatrixShape<'_>> {
     let shape_of = |t: &'_ TensorInfo| match t.shape[..] {

@@ -42,6 +42,7 @@ pub use typical::Typical;
 pub use xtc::Xtc;
 
 use crate::error::{Result, bail};
+use crate::fallible;
 
 /// A sampled token.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +86,8 @@ impl Sampler {
             bail!(InvalidArgument, "n_vocab is {n_vocab}, allowed is 1 to {}", u32::MAX);
         }
         options.check(n_vocab)?;
+        // The candidates, and as many entries when they are selected.
+        fallible::expect_room(n_vocab.saturating_mul(4 * size_of::<u32>()), "the candidates of a sampler")?;
         let picker = match options.mirostat {
             _ if options.temp <= 0.0 => Picker::Greedy,
             Some(version) => {

@@ -8,6 +8,7 @@ use super::forward::{Goal, Pass, forward};
 use super::{Control, Numerics, SequenceId, Session};
 use crate::backend::{Arithmetic, Backend, Run};
 use crate::error::{Result, bail};
+use crate::fallible;
 
 /// What is wanted of a batch.
 pub(super) enum Wanted<'a> {
@@ -65,7 +66,11 @@ impl Session {
     fn append_chunks(&mut self, batch: &Batch, control: &mut Control<'_>, mut wanted: Wanted<'_>) -> Result<()> {
         // A pass has one arithmetic.
         let alike = batch.entries.chunk_by(|a, b| self.arithmetic(a.role) == self.arithmetic(b.role));
-        let chunks: Vec<_> = alike.flat_map(|entries| entries.chunks(self.options.n_batch)).collect();
+        let mut chunks = Vec::new();
+        for chunk in alike.flat_map(|entries| entries.chunks(self.options.n_batch)) {
+            fallible::reserve(&mut chunks, 1, "the chunks of a batch")?;
+            chunks.push(chunk);
+        }
         let (mut n_done, mut n_outputs) = (0, 0);
         for (i, entries) in chunks.iter().enumerate() {
             let is_output = |(i, entry): (usize, &Entry)| match &wanted {
@@ -73,7 +78,8 @@ impl Session {
                 Wanted::Hidden { rows, .. } => rows[n_done + i],
             };
             let flags = entries.iter().enumerate().map(is_output);
-            let outputs: Vec<u32> = (0u32..).zip(flags).filter(|&(_, is_output)| is_output).map(|(i, _)| i).collect();
+            let mut outputs = fallible::with_capacity(entries.len(), "the outputs of a batch")?;
+            outputs.extend((0u32..).zip(flags).filter(|&(_, is_output)| is_output).map(|(i, _)| i));
             match &mut wanted {
                 Wanted::Logits => {
                     let goal = Goal::Logits { first_output: n_outputs, is_last: i + 1 == chunks.len() };
@@ -104,9 +110,9 @@ impl Session {
             self.cache.reserve(&*cpu, sequence, n)?;
         }
         let runs = self.runs(entries)?;
-        let tokens: Vec<u32> = entries.iter().map(|e| e.token).collect();
-        let positions: Vec<u32> =
-            runs.iter().flat_map(|run| (0..run.n_rows).map(|i| (run.first_position + i) as u32)).collect();
+        let tokens = fallible::collect(entries.iter().map(|e| e.token), "the tokens of a batch")?;
+        let mut positions = fallible::with_capacity(entries.len(), "the positions of a batch")?;
+        positions.extend(runs.iter().flat_map(|run| (0..run.n_rows).map(|i| (run.first_position + i) as u32)));
         let pass = Pass { tokens: &tokens, positions: &positions, runs: &runs, outputs, goal };
         let go_on = || false;
         let stop = control.stop.unwrap_or(&go_on);
@@ -145,7 +151,8 @@ impl Session {
             };
             let first_position = next[known].1;
             next[known].1 += group.len();
-            let pages = self.cache.pages_of(sequence)?.to_vec();
+            let pages = fallible::collect(self.cache.pages_of(sequence)?.iter().copied(), "the runs of a batch")?;
+            fallible::reserve(&mut runs, 1, "the runs of a batch")?;
             runs.push(Run { first_row: row, n_rows: group.len(), first_position, pages });
             row += group.len();
         }

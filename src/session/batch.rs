@@ -1,7 +1,8 @@
 //! Batches: tokens that are computed together, of one or several sequences.
 
 use super::SequenceId;
-use crate::error::{Result, bail};
+use crate::error::Result;
+use crate::fallible;
 
 /// Tokens to append to sequences, in order. Tokens of several sequences may be mixed in any order; each goes to the next
 /// position of its sequence.
@@ -60,10 +61,7 @@ impl Batch {
     /// # Errors
     /// `OutOfMemory`.
     pub fn try_reserve(&mut self, n: usize) -> Result<()> {
-        match self.entries.try_reserve(n) {
-            Ok(()) => Ok(()),
-            Err(_) => bail!(OutOfMemory, "no memory for a batch of {} tokens and {n} more", self.len()),
-        }
+        fallible::reserve(&mut self.entries, n, "a batch")
     }
 
     /// Take all tokens out.

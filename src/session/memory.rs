@@ -1,4 +1,4 @@
-//! How much memory a run takes, known from the file's header alone.
+//! How much memory a run takes, known from the file's header alone, and a budget for it.
 
 use serde::Serialize;
 
@@ -7,12 +7,23 @@ use super::scratch::Scratch;
 use super::{SessionOptions, cache_shape, check_options};
 use crate::backend::cpu::Cpu;
 use crate::backend::{Backend, Storage};
-use crate::error::Result;
+use crate::error::{Result, bail};
 use crate::gguf::Gguf;
-use crate::model::{HyperParams, stored_bytes};
+use crate::model::{HyperParams, packing_bytes, stored_bytes};
 use crate::tokenizer;
 
-/// Bytes that a model and one session of it take beside the program itself.
+/// What the library's code, tables and small objects take at most, and what the system adds to each thread.
+const LIBRARY_BYTES: u64 = 8 << 20;
+const THREAD_BYTES: u64 = 64 << 10;
+/// Bytes of a sampler for each token of the vocabulary: a logit, an id, and both once more where candidates are selected.
+const SAMPLER_BYTES: u64 = 16;
+/// The system's pages, in which pages of keys and values begin.
+const SYSTEM_PAGE_BYTES: u64 = 4096;
+
+/// Bytes that a process takes at most that loads a model and runs one session of it with one sampler: an upper bound of its peak
+/// of resident memory, a few percent above what is measured. What the host itself takes is not in it, nor the memory of a
+/// model file that the host owns; with [`Storage::InFile`] neither are the pages of the mapped file, which the system keeps
+/// as long as it has room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct MemoryPrediction {
     /// Weights in the layout of the kernels: all of them, or what is at work of those that stay in the file.
@@ -21,13 +32,16 @@ pub struct MemoryPrediction {
     pub kv_cache: u64,
     /// Buffers of a pass, and the logits.
     pub scratch: u64,
-    /// The tokenizer's tables, nearly.
+    /// The file's header, and the tokenizer while it is built, which is more than what it keeps.
     pub vocabulary: u64,
+    /// The library itself with its threads, a sampler, and what loading holds in passing beyond what a session takes later.
+    pub other: u64,
     /// The sum.
     pub total: u64,
 }
 
-/// Predict the memory of a model in `gguf` with one session on `n_threads` threads.
+/// Predict the memory of a model in `gguf` with one session on `n_threads` threads. A further session on the same model takes
+/// `kv_cache` and `scratch` once more.
 ///
 /// # Errors
 /// Those of [`HyperParams::from_gguf`]; `Unsupported` for a tensor type that cannot be computed; `InvalidArgument` for
@@ -41,10 +55,41 @@ pub fn predict_memory(
     let hparams = HyperParams::from_gguf(gguf)?;
     let options = check_options(options, &hparams)?;
     let n_pages = (options.n_sequences * options.n_ctx.div_ceil(PAGE_LEN)) as u64;
+    let page_bytes = Cpu::page_bytes(cache_shape(&hparams, &options));
     let weights = stored_bytes::<Cpu>(gguf, storage, n_threads)?;
-    let kv_cache = n_pages.saturating_mul(Cpu::page_bytes(cache_shape(&hparams, &options)));
+    let kv_cache = n_pages.saturating_mul(page_bytes);
     let scratch = Scratch::<Cpu>::bytes(&hparams, &options, n_threads);
-    let vocabulary = tokenizer::predicted_bytes(gguf);
-    let total = [weights, kv_cache, scratch, vocabulary].into_iter().fold(0, u64::saturating_add);
-    Ok(MemoryPrediction { weights, kv_cache, scratch, vocabulary, total })
+    let header: u64 = gguf.headers().map(|header| header.len() as u64).sum();
+    let vocabulary = header.saturating_add(tokenizer::predicted_bytes(gguf));
+    let in_passing = packing_bytes::<Cpu>(gguf, storage, n_threads).saturating_sub(kv_cache.saturating_add(scratch));
+    let padding = n_pages.saturating_mul(page_bytes.next_multiple_of(SYSTEM_PAGE_BYTES) - page_bytes);
+    let sampler = SAMPLER_BYTES * hparams.n_vocab as u64;
+    let threads = THREAD_BYTES.saturating_mul(n_threads as u64);
+    let other = [LIBRARY_BYTES, threads, sampler, padding, in_passing].into_iter().fold(0, u64::saturating_add);
+    let total = [weights, kv_cache, scratch, vocabulary, other].into_iter().fold(0, u64::saturating_add);
+    Ok(MemoryPrediction { weights, kv_cache, scratch, vocabulary, other, total })
+}
+
+/// Check a budget before anything beyond the header is read: an error if [`predict_memory`] says that `max_bytes` do not suffice.
+/// Otherwise the budget is kept, as the prediction is an upper bound.
+///
+/// # Errors
+/// `OutOfMemory` with what is needed, in parts, and what is allowed; those of [`predict_memory`].
+pub fn check_memory(
+    gguf: &Gguf,
+    storage: Storage,
+    options: &SessionOptions,
+    n_threads: usize,
+    max_bytes: u64,
+) -> Result<MemoryPrediction> {
+    let needed = predict_memory(gguf, storage, options, n_threads)?;
+    let MemoryPrediction { weights, kv_cache, scratch, vocabulary, other, total } = needed;
+    if total > max_bytes {
+        bail!(
+            OutOfMemory,
+            "{total} bytes are needed, {max_bytes} allowed: weights {weights}, keys and values {kv_cache}, buffers {scratch}, \
+             vocabulary {vocabulary}, other {other}"
+        );
+    }
+    Ok(needed)
 }

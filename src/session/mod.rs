@@ -27,7 +27,7 @@ pub use crate::backend::KvType;
 
 pub use self::batch::{Batch, Role};
 pub use self::embed::Pooling;
-pub use self::memory::{MemoryPrediction, predict_memory};
+pub use self::memory::{MemoryPrediction, check_memory, predict_memory};
 
 /// Prompt tokens that are computed at once by default: rows that stay in the caches are worth more than the weights being read
 /// less often. Measured on 2 cores with prompts of 512: a fourth faster than 512 at once on a model of 135M weights, equal on
@@ -120,7 +120,8 @@ impl SequenceId {
 /// What a caller hears of and says to a running batch.
 #[derive(Default)]
 pub struct Control<'a> {
-    /// Asked about once a layer, on the thread that called; `true` ends the batch with `Cancelled`.
+    /// Asked on the thread that called: once a layer, and where tokens are many before each part of a layer that the thread
+    /// computes, so that the answer never waits for 50 milliseconds; `true` ends the batch with `Cancelled`.
     pub stop: Option<&'a (dyn Fn() -> bool + Sync)>,
     /// Called after each chunk with the tokens computed and those of the batch.
     pub progress: Option<&'a mut dyn FnMut(usize, usize)>,

@@ -4,10 +4,12 @@
 use tokenizers::Model;
 use tokenizers::models::bpe::{BPE, Vocab};
 
+use super::memory::map_bytes;
 use super::pre_tokenizer::PreTokenizer;
 use super::split::{SPACE_MARK, Splitter};
 use super::vocabulary::TokenTexts;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fallible;
 
 /// The byte-pair scheme of one vocabulary.
 pub(super) struct Bpe {
@@ -23,6 +25,8 @@ impl Bpe {
         mut merges: Vec<(String, String)>,
         rules: &'static PreTokenizer,
     ) -> Result<Self> {
+        let n_bytes = map_bytes(texts.len() as u64, texts.n_bytes() as u64, merges.len() as u64);
+        fallible::expect_room(usize::try_from(n_bytes).unwrap_or(usize::MAX), "the merges of the vocabulary")?;
         let vocab: Vocab = texts.iter().filter_map(|text| Some((text.to_owned(), texts.id(text)?))).collect();
         let mut joined = String::new();
         merges.retain(|(left, right)| {

@@ -9,10 +9,12 @@
 use std::borrow::Cow;
 
 use crate::error::{Result, bail};
+use crate::fallible;
 use crate::gguf::Gguf;
 
 mod bpe;
 mod decode;
+mod memory;
 mod partition;
 mod pre_tokenizer;
 mod special;
@@ -21,6 +23,7 @@ mod spm;
 mod vocabulary;
 
 pub use decode::{DecodeState, DecodeStream};
+pub use memory::predicted_bytes;
 pub use vocabulary::{NamedIds, TokenKind, TokenTexts, Vocabulary};
 
 use decode::Spelling;
@@ -47,18 +50,9 @@ enum Scheme {
     Spm(spm::Spm),
 }
 
-/// Bytes that a token and a merge take in a tokenizer that is ready, its tables and indices included; measured on
-/// vocabularies of 49 thousand tokens with merges, and of 262 thousand without.
-const TOKEN_BYTES: u64 = 64;
-const MERGE_BYTES: u64 = 320;
-
-/// Bytes that the tokenizer of a file and the header that it was made from will take, nearly.
-pub(crate) fn predicted_bytes(gguf: &Gguf) -> u64 {
-    let count = |key| gguf.metadata().opt_array(key).ok().flatten().map_or(0, |array| array.len() as u64);
-    let tensors: u64 = gguf.tensors().iter().map(|tensor| tensor.n_bytes()).sum();
-    let header = gguf.file_bytes().saturating_sub(tensors);
-    header + TOKEN_BYTES * count("tokenizer.ggml.tokens") + MERGE_BYTES * count("tokenizer.ggml.merges")
-}
+/// Bytes that a byte of text takes at most while it is encoded: as a symbol of its own with a pair in the queue, in a text
+/// whose spaces are marks of three bytes.
+const ENCODED_BYTES: usize = 128;
 
 impl Tokenizer {
     /// Builds the tokenizer of a model file. Errors: metadata is missing, of the wrong type or contradictory; the tokenizer
@@ -84,6 +78,8 @@ impl Tokenizer {
             ),
         };
         let Vocabulary { pre, tokens: texts, scores, mut kinds, merges, mut ids, .. } = vocabulary;
+        let more = texts.len().saturating_sub(kinds.len());
+        fallible::reserve(&mut kinds, more, "the types of tokens")?;
         kinds.resize(texts.len(), TokenKind::Normal);
         check_byte_tokens(&texts, &kinds)?;
         if is_spm {
@@ -123,6 +119,7 @@ impl Tokenizer {
     /// without it they are ordinary text, which is right for anything a user writes. Errors: a text over 4 GiB; a character
     /// that a vocabulary without byte tokens and unknown token cannot express.
     pub fn encode(&self, text: &str, add_special: bool, parse_special: bool) -> Result<Vec<u32>> {
+        fallible::expect_room(text.len().saturating_mul(ENCODED_BYTES), "the tokens of a text")?;
         let mut out = Vec::new();
         if add_special && self.add_bos {
             out.extend(self.bos());

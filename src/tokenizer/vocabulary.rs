@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 use hashbrown::HashTable;
 
 use crate::error::{Result, bail};
+use crate::fallible;
 use crate::gguf::{Gguf, Metadata};
 
 /// What a token is for (`tokenizer.ggml.token_type`).
@@ -41,6 +42,9 @@ impl TokenKind {
     }
 }
 
+/// Tokens between two looks at whether to go on.
+const TOKENS_PER_LOOK: usize = 1024;
+
 /// The texts of all tokens in one buffer, with an index from text to id. Of equal texts the lowest id is found; an empty
 /// text is never found.
 pub struct TokenTexts {
@@ -56,14 +60,26 @@ pub struct TokenTexts {
 impl TokenTexts {
     /// Builds the table from the texts in order of id. At most 2^32 - 1 tokens and bytes of text in all.
     pub fn new<'a>(texts: impl ExactSizeIterator<Item = &'a str>) -> Result<Self> {
+        TokenTexts::new_while(texts, &|| true)
+    }
+
+    /// The same, as long as `go_on` says so.
+    fn new_while<'a>(texts: impl ExactSizeIterator<Item = &'a str>, go_on: &dyn Fn() -> bool) -> Result<Self> {
         let mut table = TokenTexts {
             bytes: String::new(),
-            ends: Vec::with_capacity(texts.len()),
-            index: HashTable::with_capacity(texts.len()),
+            ends: fallible::with_capacity(texts.len(), "the texts of tokens")?,
+            index: HashTable::new(),
             hasher: std::hash::RandomState::new(),
             max_len: 0,
         };
-        for text in texts {
+        // The table is empty, so nothing is hashed yet.
+        if table.index.try_reserve(texts.len(), |_| 0).is_err() {
+            return Err(fallible::out_of_memory(texts.len() * size_of::<u32>(), "the index of tokens"));
+        }
+        for (i, text) in texts.enumerate() {
+            if i.is_multiple_of(TOKENS_PER_LOOK) && !go_on() {
+                bail!(Cancelled, "reading the vocabulary was cancelled at token {i}");
+            }
             table.push(text)?;
         }
         Ok(table)
@@ -72,6 +88,9 @@ impl TokenTexts {
     fn push(&mut self, text: &str) -> Result<()> {
         let id = checked_id(self.ends.len())?;
         let end = checked_end(self.bytes.len(), text.len(), id)?;
+        if self.bytes.try_reserve(text.len()).is_err() {
+            return Err(fallible::out_of_memory(self.bytes.len() + text.len(), "the texts of tokens"));
+        }
         self.bytes.push_str(text);
         self.ends.push(end);
         self.max_len = self.max_len.max(text.len());
@@ -89,6 +108,11 @@ impl TokenTexts {
     /// The number of tokens.
     pub fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    /// Bytes of all texts together.
+    pub(super) fn n_bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Whether there is no token.
@@ -217,26 +241,27 @@ impl Vocabulary {
     /// Reads the metadata of a model file. Errors: a required key is absent, a key has the wrong type, or arrays that
     /// belong together differ in length.
     pub fn from_gguf(gguf: &Gguf) -> Result<Self> {
+        Vocabulary::from_gguf_while(gguf, &|| true)
+    }
+
+    /// The same, as long as `go_on`, which is asked now and then, says so; the error is `Cancelled` otherwise.
+    pub(crate) fn from_gguf_while(gguf: &Gguf, go_on: &dyn Fn() -> bool) -> Result<Self> {
         let meta = gguf.metadata();
+        let model = meta.str("tokenizer.ggml.model")?.to_owned();
+        let tokens = TokenTexts::new_while(meta.strings("tokenizer.ggml.tokens")?.into_iter(), go_on)?;
+        let kinds = meta.opt_i32s("tokenizer.ggml.token_type")?.unwrap_or_default();
+        let lines = meta.opt_strings("tokenizer.ggml.merges")?.unwrap_or_default();
+        let mut merges = fallible::with_capacity(lines.len(), "the merges")?;
+        merges.extend(lines.into_iter().filter_map(split_merge));
         let vocabulary = Vocabulary {
-            model: meta.str("tokenizer.ggml.model")?.to_owned(),
+            model,
             pre: meta.opt_str("tokenizer.ggml.pre")?.map(str::to_owned),
             model_name: meta.opt_str("general.name")?.unwrap_or_default().to_owned(),
             architecture: meta.opt_str("general.architecture")?.unwrap_or_default().to_owned(),
-            tokens: TokenTexts::new(meta.strings("tokenizer.ggml.tokens")?.into_iter())?,
+            tokens,
             scores: meta.opt_f32s("tokenizer.ggml.scores")?.unwrap_or_default(),
-            kinds: meta
-                .opt_i32s("tokenizer.ggml.token_type")?
-                .unwrap_or_default()
-                .into_iter()
-                .map(TokenKind::from_id)
-                .collect(),
-            merges: meta
-                .opt_strings("tokenizer.ggml.merges")?
-                .unwrap_or_default()
-                .into_iter()
-                .filter_map(split_merge)
-                .collect(),
+            kinds: fallible::collect(kinds.into_iter().map(TokenKind::from_id), "the types of tokens")?,
+            merges,
             ids: NamedIds::from_metadata(meta)?,
             add_bos: meta.opt_bool("tokenizer.ggml.add_bos_token")?,
             add_eos: meta.opt_bool("tokenizer.ggml.add_eos_token")?,

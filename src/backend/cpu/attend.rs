@@ -268,6 +268,9 @@ impl Job<'_> {
             let mine = part.share(n_tasks, 1);
             let tasks = (0..heads.n_kv_heads).flat_map(|kv_head| tiles().map(move |tile| (tile, kv_head)));
             for (tile, kv_head) in tasks.skip(mine.start).take(mine.len()) {
+                if self.ops.gives_up(tile.run.n_rows) {
+                    return;
+                }
                 let row_stride = group * state_len(heads);
                 let start = scratch.as_ptr().cast();
                 self.tile(tile, kv_head, States { start, split_stride: tile.n_rows * row_stride, row_stride });

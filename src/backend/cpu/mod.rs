@@ -200,6 +200,10 @@ impl Backend for Cpu {
         Store::bytes(storage, shapes, n_workers)
     }
 
+    fn packing_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> u64 {
+        Store::packing_bytes(storage, shapes, n_workers)
+    }
+
     fn vector(&self, values: &[f32]) -> Result<Vector> {
         let bytes = AlignedBytes::zeroed(size_of_val(values), "a parameter vector")?;
         // SAFETY: the buffer was just allocated with the values' size.

@@ -52,6 +52,12 @@ impl CpuOps<'_> {
         self.arithmetic == Arithmetic::Native && !rows.is_portable()
     }
 
+    /// Whether a pass of `n` rows was told to stop. Asked before each part of the steps that take long when rows are many: a layer
+    /// of a large model may take a second then. What is left out is not used, because the pass is not.
+    pub(super) fn gives_up(&self, n: usize) -> bool {
+        n > FEW_ROWS && self.stopped()
+    }
+
     /// Parts per worker of a product of `n` rows with these weights.
     fn n_parts(&self, n: usize, weights: &[&Matrix]) -> usize {
         let n_bytes: usize = weights.iter().map(|w| w.n_bytes()).sum();
@@ -303,7 +309,7 @@ impl Ops<Cpu> for CpuOps<'_> {
         let Residual { input, weight, product, .. } = residual;
         let multiply = |part: Part| {
             let panels = part.share(weight.n_panels(), PANELS_PER_UNIT);
-            if !panels.is_empty() {
+            if !panels.is_empty() && !self.gives_up(n) {
                 self.product(n, input, weight, panels, product, 0);
             }
         };
@@ -319,6 +325,9 @@ impl Ops<Cpu> for CpuOps<'_> {
     fn linear(&self, n: usize, input: &Rows, weights: &[&Matrix], out: &Rows) {
         let n_panels = weights.iter().map(|w| w.n_panels()).sum();
         self.worker.parallel(self.n_parts(n, weights), |part| {
+            if self.gives_up(n) {
+                return;
+            }
             let mine = part.share(n_panels, PANELS_PER_UNIT);
             let mut first = 0;
             for weights in weights {
@@ -347,7 +356,7 @@ impl Ops<Cpu> for CpuOps<'_> {
         let up_column = wg.n_panels() * PANEL_ROWS;
         self.worker.parallel(self.n_parts(n, &weights), |part| {
             let panels = part.share(wg.n_panels(), PANELS_PER_UNIT);
-            if panels.is_empty() {
+            if panels.is_empty() || self.gives_up(n) {
                 return;
             }
             self.product(n, input, wg, panels.clone(), scratch, 0);

@@ -19,7 +19,7 @@ pub(super) const PANEL_ROWS: usize = c::ORIBI_PANEL_ROWS as usize;
 /// Panels between two looks at the stop signal.
 const PANELS_PER_LOOK: usize = 16;
 /// Bytes of the file that a worker packs before it gives their pages back.
-const RELEASED_BYTES: usize = 1 << 20;
+const RELEASED_BYTES: usize = 256 << 10;
 /// Parts of the packing per worker.
 const PARTS: usize = 8;
 /// Bytes, nearly, that are read at once of a tensor that is not in memory.
@@ -74,6 +74,17 @@ impl Store {
     pub(super) fn bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> Result<u64> {
         let n_parts = if storage == Storage::InFile { n_workers } else { 1 };
         Ok((Store::part_bytes(storage, shapes)? as u64).saturating_mul(n_parts as u64))
+    }
+
+    /// Bytes that packing holds in passing, beside the store: of the file, or where a callback reads it, of a buffer.
+    pub(super) fn packing_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> u64 {
+        let held = (n_workers as u64 * PARTS as u64).saturating_mul(RELEASED_BYTES as u64);
+        let of_matrix = |shape: &MatrixShape<'_>| {
+            let row_bytes = shape.dtype.row_bytes(shape.k).unwrap_or(0) as u64;
+            let buffer = row_bytes.saturating_mul(PANEL_ROWS as u64).max(READ_BYTES as u64);
+            row_bytes.saturating_mul(shape.n_rows as u64).min(held).max(buffer)
+        };
+        if storage == Storage::InFile { 0 } else { shapes.iter().map(of_matrix).max().unwrap_or(0) }
     }
 }
 

@@ -108,8 +108,7 @@ impl Engine {
             !interrupt::requested()
         };
         let cpu = CpuOptions { n_threads: args.threads, isa: args.isa, huge_pages: Some(!args.no_huge_pages) };
-        let options_of_model =
-            ModelOptions { cpu, storage: args.storage(), progress: Some(&progress), ..ModelOptions::default() };
+        let options_of_model = ModelOptions { cpu, storage: args.storage(), progress: Some(&progress) };
         let model = Model::load(gguf, options_of_model)?;
         drop(bar);
         let mut session = Session::new(&model, &options)?;

@@ -27,11 +27,12 @@ pub fn check(needed: &MemoryPrediction, budget: Option<u64>) -> Result<()> {
 /// The parts, for people.
 pub fn describe(needed: &MemoryPrediction) -> String {
     format!(
-        "weights {}, keys and values up to {}, buffers {}, vocabulary {}",
+        "weights {}, keys and values up to {}, buffers {}, vocabulary {}, other {}",
         human_bytes(needed.weights),
         human_bytes(needed.kv_cache),
         human_bytes(needed.scratch),
-        human_bytes(needed.vocabulary)
+        human_bytes(needed.vocabulary),
+        human_bytes(needed.other)
     )
 }
 
@@ -88,12 +89,13 @@ mod tests {
             kv_cache: 20 << 20,
             scratch: 4 << 20,
             vocabulary: 1 << 20,
-            total: 125 << 20,
+            other: 8 << 20,
+            total: 133 << 20,
         };
-        assert!(check(&needed, Some(125 << 20)).is_ok());
+        assert!(check(&needed, Some(133 << 20)).is_ok());
         let error = check(&needed, Some(64 << 20)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OutOfMemory);
-        for word in ["125.0 MiB", "weights 100.0 MiB", "64.0 MiB", "-c"] {
+        for word in ["133.0 MiB", "weights 100.0 MiB", "64.0 MiB", "-c"] {
             assert!(error.to_string().contains(word), "{error}");
         }
     }
