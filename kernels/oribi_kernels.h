@@ -67,7 +67,9 @@ typedef enum {
   ORIBI_ACTS_I16,    /* int16 codes in order of k: the oracle's form */
   ORIBI_ACTS_PAIRS,  /* int16 codes, each four k, k+1, k+2, k+3 stored as k, k+2, k+1, k+3: for 16-bit multiply-add */
   ORIBI_ACTS_PLANES, /* per group 32 int8 high bytes, then 32 int8 low bytes (code = 256 * high + low): for VNNI */
-  ORIBI_ACTS_BF16,   /* native numerics: bfloat16 values in order of k, 2 * k bytes, without scales and sums */
+  /* Native numerics: bfloat16 values, without scales and sums, in tiles of 16 rows by 32 inputs, row after row. The tiles of 16
+   * rows follow each other in order of k; those of the next 16 rows begin 16 * acts_stride bytes on. */
+  ORIBI_ACTS_BF16,
 } oribi_acts;
 
 /* GGUF type ids of the weight formats that have kernels. */
@@ -154,7 +156,8 @@ typedef struct {
   uint32_t n_rows;
   uint32_t k;          /* a multiple of 32 */
   uint32_t begin, end; /* the inputs of each row that are quantized; multiples of 32 */
-  uint8_t *acts;
+  uint32_t first_row;  /* what the first of these rows is in acts */
+  uint8_t *acts;       /* all rows */
   size_t acts_stride; /* bytes, a multiple of 64 */
 } oribi_quantize_acts_args;
 
@@ -164,7 +167,7 @@ typedef struct {
   const uint8_t *panels; /* n_panels packed panels, one after the other */
   uint32_t n_panels;
   uint32_t k;
-  const uint8_t *acts; /* n_rows rows in the kernel's layout */
+  const uint8_t *acts; /* n_rows rows in the kernel's layout, from its first on */
   size_t acts_stride;  /* bytes */
   uint32_t n_rows;
   float *y;        /* [n_rows][16 * n_panels] */

@@ -13,12 +13,13 @@
  * on where its row lies nor on how many rows and panels a call has.
  *
  * 1. Weights are unpacked into tiles on the stack (80 KB), a pair of panels ahead; see unpack_bf16.h.
- * 2. Activations are loaded with the hint not to keep them: else they drive the weights out of the first-level cache.
+ * 2. Activations come in tiles, and are prefetched two groups ahead: where the core's other thread is busy with another
+ *    process, loads do not hide behind products.
  * 3. The sums' places in y are prefetched 32 rows ahead. Otherwise their stores, up to a page apart, stall what follows.
  * 4. The last rows, if fewer, are tiles of fewer rows. Configuring tiles costs as much as 12 products, so one pair of panels
  *    ends with them and the next begins with them.
  *
- * Accepted: with few rows, unpacking is most of the time. Rows whose strides are multiples of 4096 bytes lose a tenth. */
+ * Accepted: with few rows, unpacking is most of the time. */
 #include "../simd/amx.h"
 #include "unpack_bf16.h"
 
@@ -26,8 +27,9 @@ enum {
   TILE_ROWS = 16,
   STEP_ROWS = 2 * TILE_ROWS, /* two tiles of activations ... */
   STEP_PANELS = 2,           /* ... by two of weights */
-  PART_GROUPS = 20,          /* at most; 2 * 20 KB of weights */
-  BLOCK_ROWS = 512,          /* 512 * 20 * 64 bytes of activations */
+  PART_GROUPS = 32,          /* at most; 2 * 64 KB of weights */
+  BLOCK_ROWS = 512,          /* 512 * 32 * 64 bytes of activations */
+  AHEAD = 2,                 /* groups */
 };
 
 /* Unpacks group g of a panel to a tile. */
@@ -98,12 +100,19 @@ ORIBI_INLINE void prefetch_sums(const float *y, size_t y_bytes, uint32_t i, uint
   }
 }
 
+/* Fetches a tile of activations; past their end it is harmless. */
+ORIBI_INLINE void prefetch_tile(const uint8_t *tile) {
+  ORIBI_UNROLL for (int row = 0; row < TILE_ROWS; row++) {
+    _mm_prefetch((const char *)((uintptr_t)tile + (size_t)row * LINE), _MM_HINT_T0);
+  }
+}
+
 /* A step: 16 rows, or up to 32, from row `row` on. Unpacks u up to tile `end` meanwhile. */
 ORIBI_INLINE void multiply(int n_row_tiles, int n_panels, const product *p, part at, uint32_t row,
                            const part_tiles *weights, unpacking *u, uint32_t end) {
-  const size_t y_bytes = p->a.y_stride * sizeof(float), acts_bytes = p->a.acts_stride;
+  const size_t y_bytes = p->a.y_stride * sizeof(float), acts_bytes = TILE_ROWS * p->a.acts_stride; /* of 16 rows */
   float *y = p->a.y + row * p->a.y_stride + (size_t)at.panel * ROWS, *y1 = y + TILE_ROWS * p->a.y_stride;
-  const uint8_t *acts = p->a.acts + row * acts_bytes + (size_t)at.group * LINE, *acts1 = acts + TILE_ROWS * acts_bytes;
+  const uint8_t *acts = p->a.acts + row / TILE_ROWS * acts_bytes + (size_t)at.group * TILE_BYTES, *acts1 = acts + acts_bytes;
   const float *next_y = (const float *)((uintptr_t)y + STEP_ROWS * y_bytes);
   const int has1 = n_panels == 2, has2 = n_row_tiles == 2, has3 = has1 && has2; /* the sums besides the first */
   if (at.group == 0) {
@@ -119,14 +128,18 @@ ORIBI_INLINE void multiply(int n_row_tiles, int n_panels, const product *p, part
   }
   const uint32_t first = u->n_done;
   for (uint32_t g = 0; g < at.n_groups; g++) {
-    _tile_stream_loadd(4, acts + (size_t)g * LINE, acts_bytes);
+    _tile_loadd(4, acts + (size_t)g * TILE_BYTES, LINE);
     _tile_loadd(6, (*weights)[g][0], LINE);
     _tile_dpbf16ps(0, 4, 6);
     if (has1) _tile_loadd(7, (*weights)[g][1], LINE);
     if (has1) _tile_dpbf16ps(1, 4, 7);
-    if (has2) _tile_stream_loadd(5, acts1 + (size_t)g * LINE, acts_bytes);
+    if (has2) _tile_loadd(5, acts1 + (size_t)g * TILE_BYTES, LINE);
     if (has2) _tile_dpbf16ps(2, 5, 6);
     if (has3) _tile_dpbf16ps(3, 5, 7);
+    if (g + AHEAD < at.n_groups) {
+      prefetch_tile(acts + (size_t)(g + AHEAD) * TILE_BYTES);
+      if (has2) prefetch_tile(acts1 + (size_t)(g + AHEAD) * TILE_BYTES);
+    }
     prefetch_sums(next_y, y_bytes, g, at.n_groups);
     unpack_until(u, first + (end - first) * (g + 1) / at.n_groups);
   }

@@ -34,7 +34,7 @@ ORIBI_INLINE void quantize_rows(const oribi_quantize_acts_args *a) {
   const size_t n_groups = a->k / ORIBI_GROUP_LEN;
   for (size_t r = 0; r < a->n_rows; r++) {
     const float *x = a->x + r * a->x_stride;
-    uint8_t *codes = a->acts + r * a->acts_stride, *scales = codes + 2 * (size_t)a->k;
+    uint8_t *codes = a->acts + (a->first_row + r) * a->acts_stride, *scales = codes + 2 * (size_t)a->k;
     uint8_t *all_sums = scales + sizeof(float) * n_groups;
     for (size_t g = a->begin / ORIBI_GROUP_LEN; g < a->end / ORIBI_GROUP_LEN; g++) {
       int32_t sums[2];

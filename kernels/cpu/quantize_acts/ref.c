@@ -10,7 +10,7 @@
  * |x| * (32512 / amax) exceeds 32512 by rounding at most, so a code fits -32512..32512. A half group's sum fits easily. */
 #include <string.h>
 
-#include "../../oribi_kernels.h"
+#include "bf16_tiles.h"
 
 enum { GROUP = ORIBI_GROUP_LEN, HALF = ORIBI_HALF_GROUP_LEN };
 
@@ -72,7 +72,7 @@ static void store_planes(const int16_t *codes, uint8_t *dst) {
 
 static void quantize_row(const oribi_quantize_acts_args *a, uint32_t row, store_fn store) {
   const float *x = a->x + row * a->x_stride;
-  uint8_t *acts = a->acts + row * a->acts_stride;
+  uint8_t *acts = a->acts + ((size_t)a->first_row + row) * a->acts_stride;
   uint8_t *scales = acts + 2 * (size_t)a->k, *sums = scales + sizeof(float) * (a->k / GROUP);
   for (uint32_t g = a->begin / GROUP; g < a->end / GROUP; g++) {
     int16_t codes[GROUP];
@@ -103,7 +103,7 @@ static void round_rows(const oribi_quantize_acts_args *a) {
   for (uint32_t r = 0; r < a->n_rows; r++) {
     for (uint32_t k = a->begin; k < a->end; k++) {
       const uint16_t rounded = bf16_of_f32(a->x[r * a->x_stride + k]);
-      memcpy(a->acts + r * a->acts_stride + k * sizeof rounded, &rounded, sizeof rounded);
+      memcpy(bf16_group(a, r, k / GROUP) + k % GROUP * sizeof rounded, &rounded, sizeof rounded);
     }
   }
 }

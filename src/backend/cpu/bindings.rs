@@ -144,6 +144,7 @@ pub struct oribi_quantize_acts_args {
     pub k: u32,
     pub begin: u32,
     pub end: u32,
+    pub first_row: u32,
     pub acts: *mut u8,
     pub acts_stride: usize,
 }

@@ -201,9 +201,12 @@ pub enum Acts {
     Pairs,
     /// Per group, the codes' high bytes, then their low bytes.
     Planes,
-    /// bfloat16 values: native numerics.
+    /// bfloat16 values in tiles of [`ACTS_TILE_ROWS`] rows: native numerics.
     Bf16,
 }
+
+/// Rows of a tile of [`Acts::Bf16`].
+pub const ACTS_TILE_ROWS: usize = 16;
 
 impl Acts {
     /// Bytes of one row of `k` inputs, without padding. `k` is a multiple of 32 for the quantized layouts.

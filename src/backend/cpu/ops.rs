@@ -69,7 +69,7 @@ impl CpuOps<'_> {
         if range.is_empty() || columns.is_empty() {
             return;
         }
-        let Some((acts, acts_stride)) = rows.acts(range.start) else { return };
+        let Some((acts, acts_stride)) = rows.acts() else { return };
         let args = c::oribi_quantize_acts_args {
             x: rows.at(range.start, 0),
             x_stride: rows.stride(),
@@ -77,11 +77,12 @@ impl CpuOps<'_> {
             k: rows.n() as u32,
             begin: columns.start as u32,
             end: columns.end as u32,
+            first_row: range.start as u32,
             acts,
             acts_stride,
         };
-        // SAFETY: rows and activations of `range` lie within the buffers (`at`, `acts` check the start, the callers' ranges are
-        // within the capacity), and these columns of them are this part's alone.
+        // SAFETY: rows and activations of `range` lie within the buffers (`at` checks the start, the callers' ranges are within
+        // the capacity), and these columns of them are this part's alone.
         unsafe { self.quantizer(rows).run(&args) }
     }
 
@@ -94,10 +95,9 @@ impl CpuOps<'_> {
         };
         let (acts, acts_stride) = match kernel.acts() {
             Acts::F32 => (input.at(0, 0).cast_const().cast(), input.stride() * size_of::<f32>()),
-            _ => input
-                .acts(0)
-                .map(|(acts, stride)| (acts.cast_const(), stride))
-                .expect("a product input has activations"),
+            _ => {
+                input.acts().map(|(acts, stride)| (acts.cast_const(), stride)).expect("a product input has activations")
+            }
         };
         weights.for_each_run(panels, self.worker.id(), |first, n_panels, panels| {
             let args = c::oribi_matmul_args {

@@ -1,6 +1,6 @@
 //! Scratch rows: float32 values and, where they feed matrix products, their 16-bit activations.
 
-use super::kernels::Acts;
+use super::kernels::{ACTS_TILE_ROWS, Acts};
 use super::memory::{ALIGN, AlignedBytes};
 use crate::backend::RowsUse;
 use crate::error::{Error, ErrorKind, Result};
@@ -37,6 +37,11 @@ impl Layout {
     }
 }
 
+/// Rows of activations: those of native numerics come in whole tiles.
+fn acts_capacity(capacity: usize) -> usize {
+    capacity.saturating_add(ACTS_TILE_ROWS - 1) / ACTS_TILE_ROWS * ACTS_TILE_ROWS
+}
+
 /// A stride of whole cache lines that does not put all rows into the same cache sets.
 fn spread(n_bytes: usize) -> usize {
     let stride = n_bytes.next_multiple_of(ALIGN);
@@ -46,16 +51,18 @@ fn spread(n_bytes: usize) -> usize {
 impl Rows {
     pub(super) fn new(capacity: usize, n: usize, usage: RowsUse) -> Result<Rows> {
         let layout = Layout::new(n, usage);
-        let allocate = |stride: usize| match capacity.checked_mul(stride) {
+        let allocate = |capacity: usize, stride: usize| match capacity.checked_mul(stride) {
             Some(len) => AlignedBytes::zeroed(len, "the session's scratch rows"),
             None => {
                 Err(Error::new(ErrorKind::OutOfMemory, format!("{capacity} scratch rows exceed the address space")))
             }
         };
         Ok(Rows {
-            values: allocate(layout.stride_bytes)?,
+            values: allocate(capacity, layout.stride_bytes)?,
             stride: layout.stride_bytes / size_of::<f32>(),
-            acts: (layout.acts_stride > 0).then(|| allocate(layout.acts_stride)).transpose()?,
+            acts: (layout.acts_stride > 0)
+                .then(|| allocate(acts_capacity(capacity), layout.acts_stride))
+                .transpose()?,
             acts_stride: layout.acts_stride,
             capacity,
             n,
@@ -65,7 +72,7 @@ impl Rows {
 
     pub(super) fn bytes(capacity: usize, n: usize, usage: RowsUse) -> u64 {
         let layout = Layout::new(n, usage);
-        capacity as u64 * (layout.stride_bytes + layout.acts_stride) as u64
+        capacity as u64 * layout.stride_bytes as u64 + acts_capacity(capacity) as u64 * layout.acts_stride as u64
     }
 
     /// Values of a row.
@@ -89,10 +96,9 @@ impl Rows {
         self.values.as_ptr().cast::<f32>().wrapping_add(row * self.stride + column)
     }
 
-    /// The activations of a row, and the bytes from row to row; `None` where there are none.
-    pub(super) fn acts(&self, row: usize) -> Option<(*mut u8, usize)> {
-        assert!(row < self.capacity, "row {row} of scratch rows");
-        self.acts.as_ref().map(|acts| (acts.as_ptr().wrapping_add(row * self.acts_stride), self.acts_stride))
+    /// The activations of all rows, and the bytes from row to row; `None` where there are none.
+    pub(super) fn acts(&self) -> Option<(*mut u8, usize)> {
+        self.acts.as_ref().map(|acts| (acts.as_ptr(), self.acts_stride))
     }
 
     /// The values of a row.

@@ -12,7 +12,7 @@ mod weights;
 use std::ops::Range;
 
 use super::bindings::{self as c};
-use super::kernels::{Acts, Isa, Kernel, KernelSet, panel_bytes, table};
+use super::kernels::{ACTS_TILE_ROWS, Acts, Isa, Kernel, KernelSet, panel_bytes, table};
 use crate::dtype::DType;
 
 /// A small deterministic generator (splitmix64).
@@ -165,22 +165,29 @@ fn acts_stride(acts: Acts, k: usize) -> usize {
 
 /// `x` (n_rows, k) in the layout of `kernel`, a quantizer.
 fn quantize(kernel: Kernel, x: &[f32], n_rows: usize, k: usize) -> Vec<u8> {
-    quantize_pieces(kernel, x, n_rows, k, std::slice::from_ref(&(0..k)))
+    quantize_pieces(kernel, x, n_rows, k, &[(0..n_rows, 0..k)])
 }
 
-/// The same, in one call for each range of inputs.
-fn quantize_pieces(kernel: Kernel, x: &[f32], n_rows: usize, k: usize, pieces: &[Range<usize>]) -> Vec<u8> {
+/// The same, in one call for each range of rows and inputs.
+fn quantize_pieces(
+    kernel: Kernel,
+    x: &[f32],
+    n_rows: usize,
+    k: usize,
+    pieces: &[(Range<usize>, Range<usize>)],
+) -> Vec<u8> {
     let stride = acts_stride(kernel.acts(), k);
-    let mut acts = vec![0; n_rows * stride];
+    let mut acts = vec![0; n_rows.next_multiple_of(ACTS_TILE_ROWS) * stride];
     assert_eq!(x.len(), n_rows * k);
-    for piece in pieces {
+    for (rows, inputs) in pieces {
         let args = c::oribi_quantize_acts_args {
-            x: x.as_ptr(),
+            x: x[rows.start * k..].as_ptr(),
             x_stride: k,
-            n_rows: n_rows as u32,
+            n_rows: rows.len() as u32,
             k: k as u32,
-            begin: piece.start as u32,
-            end: piece.end as u32,
+            begin: inputs.start as u32,
+            end: inputs.end as u32,
+            first_row: rows.start as u32,
             acts: acts.as_mut_ptr(),
             acts_stride: stride,
         };
@@ -209,7 +216,7 @@ fn matmul(kernel: Kernel, panels: &[u8], x: &[f32], n_rows: usize, k: usize) -> 
         n_panels: n_panels as u32,
         k: k as u32,
         acts: acts.as_ptr(),
-        acts_stride: acts.len() / n_rows,
+        acts_stride: acts_stride(kernel.acts(), k),
         n_rows: n_rows as u32,
         y: y.as_mut_ptr(),
         y_stride: n_panels * 16,
