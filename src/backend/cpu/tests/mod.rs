@@ -200,7 +200,12 @@ fn quantize_pieces(
 /// `x` in the layout that a matmul kernel wants, by the scalar quantizer.
 fn acts_for(kernel: Kernel, x: &[f32], n_rows: usize, k: usize) -> Vec<u8> {
     if kernel.acts() == Acts::F32 {
-        return x.iter().flat_map(|x| x.to_ne_bytes()).collect();
+        let row = |x: &[f32]| {
+            let mut row: Vec<u8> = x.iter().flat_map(|x| x.to_ne_bytes()).collect();
+            row.resize(acts_stride(Acts::F32, k), 0);
+            row
+        };
+        return x.chunks_exact(k).flat_map(row).collect();
     }
     let quantizer = KernelSet::new(Isa::Scalar).unwrap().quantizer(kernel.acts()).unwrap();
     quantize(quantizer, x, n_rows, k)
