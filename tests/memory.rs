@@ -200,7 +200,7 @@ fn the_prediction_grows_with_what_is_asked_for() {
     for more in [
         SessionOptions { n_ctx: 1024, ..base.clone() },
         SessionOptions { n_sequences: 2, ..base.clone() },
-        SessionOptions { n_batch: 256, ..base.clone() },
+        SessionOptions { n_batch: 2 * base.n_batch, ..base.clone() },
         SessionOptions { max_outputs: 100, ..base.clone() },
     ] {
         assert!(total(&more) > total(&base), "{more:?}");
