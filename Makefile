@@ -23,10 +23,10 @@ test:  ## formatting, lints, documentation, every test, the kernels under saniti
 	@scripts/fetch-models --vocab
 	@scripts/run-tests
 
-test-all:  ## the same with the slow matrices, the Arm kernels under qemu, and a minute of fuzzing
+test-all:  ## the same with the slow matrices, the Arm kernels under qemu, and minutes of fuzzing
 	@ORIBI_TEST_ALL=1 scripts/setup --tests
 	@scripts/fetch-models --vocab
-	@ORIBI_TEST_ALL=1 scripts/run-tests --fuzz 60
+	@ORIBI_TEST_ALL=1 scripts/run-tests --fuzz 150
 
 bench:  ## speed, alternating with a peer in one run; writes a table to benches/results/
 	@scripts/setup
