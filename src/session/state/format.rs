@@ -142,7 +142,8 @@ impl Index {
 fn read_header(reader: &mut Reader<'_>) -> Result<(Shape, u32, u32)> {
     let state = reader.bytes;
     if !state.starts_with(MAGIC) && !MAGIC.starts_with(state) {
-        bail!(InvalidFile, "this is no saved state: it begins with \"{}\"", state[..MAGIC.len()].escape_ascii());
+        let start = &state[..MAGIC.len().min(state.len())];
+        bail!(InvalidFile, "this is no saved state: it begins with \"{}\"", start.escape_ascii());
     }
     reader.take(MAGIC.len())?;
     let version = reader.u32()?;
