@@ -27,8 +27,8 @@ enum {
   TILE_ROWS = 16,
   STEP_ROWS = 2 * TILE_ROWS, /* two tiles of activations ... */
   STEP_PANELS = 2,           /* ... by two of weights */
-  PART_GROUPS = 32,          /* at most; 2 * 64 KB of weights */
-  BLOCK_ROWS = 512,          /* 512 * 32 * 64 bytes of activations */
+  PART_GROUPS = 20,          /* at most; 2 * 40 KB of weights on the stack, of which hosts' threads may have 128 KB */
+  BLOCK_ROWS = 512,          /* 512 * 20 * 64 bytes of activations */
   AHEAD = 2,                 /* groups */
 };
 
