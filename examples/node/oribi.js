@@ -17,8 +17,6 @@ const ABI_VERSION = 1;
 const OK = 0;
 const CANCELLED = 600; // ORIBI_STATUS_CANCELLED
 
-// The stack on which koffi calls from its other threads: its 128 KiB are less than a matrix kernel may take.
-koffi.config({ async_stack_size: 1 << 20 });
 const library = koffi.load(process.env.ORIBI_LIBRARY || `liboribi.so.${ABI_VERSION}`);
 const declare = (declaration) => library.func(declaration);
 const lib = {
