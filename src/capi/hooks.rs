@@ -50,7 +50,14 @@ unsafe impl Sync for Userdata {}
 
 /// A callback that is there, with its pointer.
 #[derive(Clone, Copy)]
-pub(super) struct Callback<F>(pub F, pub Userdata);
+pub(super) struct Callback<F>(F, Userdata);
+
+impl<F> Callback<F> {
+    /// A callback as the host gives it: NULL is none.
+    pub fn of(callback: Option<F>, userdata: *mut c_void) -> Option<Self> {
+        Some(Callback(callback?, Userdata(userdata)))
+    }
+}
 
 /// The callbacks of a handle.
 #[derive(Clone, Default)]

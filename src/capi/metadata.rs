@@ -9,6 +9,7 @@ use super::file::oribi_file;
 use super::status::oribi_status;
 use super::text::Lent;
 use crate::error::{Result, bail};
+use crate::fallible;
 use crate::gguf::{Value, ValueType};
 
 /// The type of a metadata value's elements; the numbers are those of the GGUF format.
@@ -82,16 +83,15 @@ fn elements<T>(
 ) -> Result<Vec<T>> {
     let (key, value) = entry(file, index)?;
     expect_length(key, &value, n)?;
-    let wrong = || bail!(WrongType, "metadata key {key:?} is not {what}");
-    let mut values = Vec::new();
-    if values.try_reserve_exact(n).is_err() {
-        bail!(OutOfMemory, "no memory for {n} values of metadata key {key:?}");
-    }
+    let mut values = fallible::with_capacity(n, "the values of a metadata key")?;
     match value.as_array() {
         None => values.extend(convert(value)),
         Some(array) => values.extend(array.scalars().map_while(convert)),
     }
-    if values.len() == n { Ok(values) } else { wrong() }
+    if values.len() != n {
+        bail!(WrongType, "metadata key {key:?} is not {what}");
+    }
+    Ok(values)
 }
 
 fn expect_length(key: &str, value: &Value<'_>, n: usize) -> Result<()> {
@@ -181,7 +181,7 @@ pub unsafe extern "C" fn oribi_file_metadata_type(
         let array = value.as_array();
         out_type.set(c_type(array.map_or(value.value_type(), |array| array.element_type()))?);
         out_array.set(array.is_some());
-        out_n.set(array.map_or(1, |array| array.len()));
+        out_n.set(self::n_elems(&value));
         Ok(())
     })
 }
@@ -274,10 +274,7 @@ pub unsafe extern "C" fn oribi_file_metadata_texts(
         let file = unsafe { handle(file, "file") }?;
         let (key, value) = entry(file, index)?;
         expect_length(key, &value, n)?;
-        let mut found: Vec<&[u8]> = Vec::new();
-        if found.try_reserve_exact(n).is_err() {
-            bail!(OutOfMemory, "no memory for {n} texts of metadata key {key:?}");
-        }
+        let mut found: Vec<&[u8]> = fallible::with_capacity(n, "the texts of a metadata key")?;
         match (value.as_str(), value.as_array()) {
             (Some(text), _) => found.push(text.as_bytes()),
             (None, Some(array)) => {

@@ -5,7 +5,7 @@ use std::ffi::{c_char, c_void};
 use super::boundary::{Out, call, handle, name, optional, text, value};
 use super::cancel::oribi_cancel;
 use super::handle::{Guarded, free, give};
-use super::hooks::{Callback, Hooks, Userdata, oribi_cancel_fn, oribi_log_fn, oribi_progress_fn};
+use super::hooks::{Callback, Hooks, oribi_cancel_fn, oribi_log_fn, oribi_progress_fn};
 use super::settings::{Given, OPTIONS, Settings};
 use super::status::oribi_status;
 use crate::error::Result;
@@ -154,6 +154,20 @@ unsafe fn set(options: *mut oribi_options, key: *const c_char, value: Given<'_>)
     unsafe { change(options, |settings| settings.set(name(key, "key")?, value)) }
 }
 
+/// The same for the option of a key and a text.
+///
+/// # Safety
+/// `options` is NULL or a live handle; `key` is NULL or ends with NUL; `value` as for [`text`].
+unsafe fn set_text<'a>(
+    options: *mut oribi_options,
+    key: *const c_char,
+    (value, len_bytes): (*const c_char, usize),
+    given: fn(&'a str) -> Given<'a>,
+) -> oribi_status {
+    // SAFETY: the caller's promise.
+    unsafe { change(options, |settings| settings.set(name(key, "key")?, given(text(value, len_bytes, "value")?))) }
+}
+
 /// Set an option that is an integer.
 ///
 /// Threads: one at a time. Errors: ORIBI_STATUS_INVALID_ARGUMENT, naming the option and what it takes; ORIBI_STATUS_INVALID_STATE
@@ -208,9 +222,7 @@ pub unsafe extern "C" fn oribi_options_set_text(
     len_bytes: usize,
 ) -> oribi_status {
     // SAFETY: NULL or live pointers.
-    unsafe {
-        change(options, |settings| settings.set(name(key, "key")?, Given::Text(text(value, len_bytes, "value")?)))
-    }
+    unsafe { set_text(options, key, (value, len_bytes), Given::Text) }
 }
 
 /// Add a text to an option that is a list of texts.
@@ -225,9 +237,7 @@ pub unsafe extern "C" fn oribi_options_add_text(
     len_bytes: usize,
 ) -> oribi_status {
     // SAFETY: NULL or live pointers.
-    unsafe {
-        change(options, |settings| settings.set(name(key, "key")?, Given::OneText(text(value, len_bytes, "value")?)))
-    }
+    unsafe { set_text(options, key, (value, len_bytes), Given::OneText) }
 }
 
 /// Add a token to an option that is a list of tokens.
@@ -280,7 +290,7 @@ pub unsafe extern "C" fn oribi_options_set_log(
     userdata: *mut c_void,
 ) -> oribi_status {
     // SAFETY: NULL or a live handle.
-    unsafe { set_hook(options, |hooks| hooks.log = callback.map(|f| Callback(f, Userdata(userdata)))) }
+    unsafe { set_hook(options, |hooks| hooks.log = Callback::of(callback, userdata)) }
 }
 
 /// Who hears how far loads and prompts are; NULL for nobody. Called on the thread of the load, batch or generation.
@@ -293,7 +303,7 @@ pub unsafe extern "C" fn oribi_options_set_progress(
     userdata: *mut c_void,
 ) -> oribi_status {
     // SAFETY: NULL or a live handle.
-    unsafe { set_hook(options, |hooks| hooks.progress = callback.map(|f| Callback(f, Userdata(userdata)))) }
+    unsafe { set_hook(options, |hooks| hooks.progress = Callback::of(callback, userdata)) }
 }
 
 /// Who is asked whether a load, batch or generation is to end, with ORIBI_STATUS_CANCELLED; NULL for nobody. Asked on the thread
@@ -307,7 +317,7 @@ pub unsafe extern "C" fn oribi_options_set_cancel_callback(
     userdata: *mut c_void,
 ) -> oribi_status {
     // SAFETY: NULL or a live handle.
-    unsafe { set_hook(options, |hooks| hooks.stop = callback.map(|f| Callback(f, Userdata(userdata)))) }
+    unsafe { set_hook(options, |hooks| hooks.stop = Callback::of(callback, userdata)) }
 }
 
 /// The request to cancel that handles made with these options listen to; NULL for none. One request may serve any number of

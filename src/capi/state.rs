@@ -13,9 +13,7 @@ use crate::fallible;
 use crate::session::{SequenceId, Session};
 
 fn names(sequences: &[u32]) -> Result<Vec<SequenceId>> {
-    let mut ids = fallible::with_capacity(sequences.len(), "the names of sequences")?;
-    ids.extend(sequences.iter().map(|&sequence| SequenceId::from_number(sequence)));
-    Ok(ids)
+    fallible::collect(sequences.iter().map(|&sequence| SequenceId::from_number(sequence)), "the names of sequences")
 }
 
 /// The bytes that oribi_session_save() would give for these sequences.

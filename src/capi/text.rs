@@ -4,7 +4,8 @@ use std::ffi::{CString, c_char};
 
 use super::boundary::{self, Out, optional};
 use super::handle::free;
-use crate::error::{Result, bail};
+use crate::error::Result;
+use crate::fallible;
 
 /// A text that the library computed: UTF-8 with its length, and a NUL behind it for programs that want one.
 pub struct oribi_text(Vec<u8>);
@@ -22,9 +23,7 @@ impl oribi_text {
     /// The text with a NUL behind it.
     pub(super) fn new(text: impl Into<Vec<u8>>) -> Result<oribi_text> {
         let mut bytes: Vec<u8> = text.into();
-        if bytes.try_reserve_exact(1).is_err() {
-            bail!(OutOfMemory, "no memory for a text of {} bytes", bytes.len());
-        }
+        bytes.try_reserve_exact(1).map_err(|_| fallible::out_of_memory(bytes.len() + 1, "a text"))?;
         bytes.push(0);
         Ok(oribi_text(bytes))
     }

@@ -34,7 +34,6 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result, bail};
