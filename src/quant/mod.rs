@@ -1,4 +1,4 @@
-//! Reference dequantization: what the bytes of a tensor mean, to the bit.
+//! Reference dequantization: what the bytes of a tensor mean, to the bit. And the way back: [`quantize`], in `encode/`.
 //!
 //! Every block format is small integer codes and float32 scales: for a group of consecutive inputs of a row,
 //! `w = s * q + m` with one float32 rounding after the product and one after the sum; formats without a minimum stop after
@@ -18,6 +18,7 @@
 
 mod block;
 mod codebook;
+mod encode;
 mod floats;
 mod grids;
 mod k_quants;
@@ -26,6 +27,7 @@ pub mod recipes;
 mod ternary;
 
 pub use block::{Block, MAX_BLOCK_LEN, MAX_GROUPS};
+pub use encode::{is_encodable, quantize};
 
 use crate::dtype::DType;
 use crate::error::{Result, bail};
