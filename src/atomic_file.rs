@@ -42,23 +42,27 @@ impl AtomicFile {
             file.sync_all().map_err(|e| Error::io(format_args!("write {}", self.path.display()), e))?;
             // Closed here: some systems do not rename an open file.
         }
-        let what = || format!("rename {} to {}", self.part.display(), self.path.display());
-        if let Err(e) = std::fs::rename(&self.part, &self.path) {
-            return Err(Error::io(what(), e)); // and `drop` removes the part
-        }
+        rename(&self.part, &self.path)?; // or `drop` removes the part
         self.part.clear();
-        #[cfg(unix)]
-        self.sync_folder();
         Ok(())
     }
+}
 
-    /// Makes the new name last through a power failure. The file itself is whole either way, and some file systems
-    /// cannot do this, so a failure is not an error.
+/// Gives a closed file whose bytes are on the disk another name, in place of any other file of that name.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
+    std::fs::rename(from, to)
+        .map_err(|e| Error::io(format_args!("rename {} to {}", from.display(), to.display()), e))?;
     #[cfg(unix)]
-    fn sync_folder(&self) {
-        let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let _ = File::open(folder).and_then(|folder| folder.sync_all());
-    }
+    sync_folder(to);
+    Ok(())
+}
+
+/// Makes a new name last through a power failure. The file itself is whole either way, and some file systems cannot do
+/// this, so a failure is not an error.
+#[cfg(unix)]
+fn sync_folder(path: &Path) {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let _ = File::open(folder).and_then(|folder| folder.sync_all());
 }
 
 impl Write for AtomicFile {

@@ -22,6 +22,7 @@ mod metadata;
 mod owner;
 mod read_at;
 mod reader;
+mod resume;
 mod source;
 mod split;
 mod tensor;
@@ -30,6 +31,7 @@ mod writer;
 
 pub use encode::{MetadataScalar, MetadataValue, RawStr};
 pub use metadata::Metadata;
+pub use resume::{Found, ResumableWriter, StillHolds};
 pub use tensor::TensorInfo;
 pub use value::{Array, ByteStrings, Value, ValueType};
 pub use writer::{GgufBuilder, GgufWriter, TensorSink};

@@ -23,6 +23,7 @@ use crate::dtype::DType;
 use crate::error::{Error, ErrorKind, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufWriter, Write};
+use std::ops::Range;
 use std::path::Path;
 
 /// The version that is written.
@@ -132,13 +133,44 @@ impl GgufBuilder {
 
     /// Writes the header to `out` and makes it ready for the tensors.
     pub fn write_to<W: Write>(self, out: W) -> Result<GgufWriter<W>> {
-        let alignment = self.alignment.unwrap_or(DEFAULT_ALIGNMENT);
-        let header = self.header(alignment)?;
-        let out = BufWriter::with_capacity(BUFFER_BYTES, out);
-        let mut writer = GgufWriter { out, alignment, tensors: self.tensors, n_written: 0, broken: false };
+        let header = self.header_bytes()?;
+        let mut writer = self.go_on(out, 0);
         writer.put(&header)?;
-        writer.pad(header.len() as u64)?;
         Ok(writer)
+    }
+
+    /// The bytes of the whole file, without writing it.
+    pub fn file_bytes(&self) -> Result<u64> {
+        let header_bytes = self.header_bytes()?.len() as u64;
+        Ok(self.tensor_places(header_bytes).last().map_or(header_bytes, |place| place.end))
+    }
+
+    /// The header and the padding behind it.
+    pub(super) fn header_bytes(&self) -> Result<Vec<u8>> {
+        let alignment = self.alignment.unwrap_or(DEFAULT_ALIGNMENT);
+        let mut header = self.header(alignment)?;
+        header.resize(header.len().next_multiple_of(alignment as usize), 0);
+        Ok(header)
+    }
+
+    /// Where in the file every tensor is, with the padding behind it, after a header of `header_bytes` with its padding.
+    pub(super) fn tensor_places(&self, header_bytes: u64) -> Vec<Range<u64>> {
+        let alignment = self.alignment.unwrap_or(DEFAULT_ALIGNMENT);
+        let mut at = header_bytes;
+        // Making the header has found out that nothing passes 64 bits.
+        let place = |tensor: &Plan| {
+            let start = at;
+            at += tensor.n_bytes.next_multiple_of(alignment);
+            start..at
+        };
+        self.tensors.iter().map(place).collect()
+    }
+
+    /// A writer whose `out` has the header and the first `n_written` tensors already.
+    pub(super) fn go_on<W: Write>(self, out: W, n_written: usize) -> GgufWriter<W> {
+        let alignment = self.alignment.unwrap_or(DEFAULT_ALIGNMENT);
+        let out = BufWriter::with_capacity(BUFFER_BYTES, out);
+        GgufWriter { out, alignment, tensors: self.tensors, n_written, broken: false }
     }
 
     fn header(&self, alignment: u64) -> Result<Vec<u8>> {
@@ -193,6 +225,22 @@ impl<W: Write> GgufWriter<W> {
     /// The name of the tensor that must be written next; `None` when all are.
     pub fn next_tensor(&self) -> Option<&str> {
         self.tensors.get(self.n_written).map(|tensor| tensor.name.as_str())
+    }
+
+    /// How many tensors are written.
+    pub(super) fn n_written(&self) -> usize {
+        self.n_written
+    }
+
+    /// The output, which has all that was written.
+    pub(super) fn flushed(&mut self) -> Result<&mut W> {
+        self.out.flush().map_err(|e| Error::io("write gguf", e))?;
+        Ok(self.out.get_mut())
+    }
+
+    /// The output, without what is still in the buffer.
+    pub(super) fn abandon(self) -> W {
+        self.out.into_parts().0
     }
 
     /// Writes the next tensor, whose name must be `name`, from all of its bytes.
