@@ -1,4 +1,4 @@
-//! Sessions on tiny models: every weight format, both architectures, limits, errors that change nothing, cancel.
+//! Sessions on tiny models: every weight format and architecture, limits, errors that change nothing, cancel.
 
 #[path = "common/tiny.rs"]
 mod tiny;
@@ -78,7 +78,11 @@ fn logits_of(model: &Arc<Model>, ids: &[u32], n_batch: usize) -> Vec<u32> {
 fn every_format_and_architecture_gives_the_same_bits_on_every_instruction_set() {
     let ids = prompt(70);
     // Six blocks of gemma3 are one period of its windows.
-    for (arch, n_blocks, formats) in [("llama", 1, FORMATS), ("gemma3", 6, &[DType::F16, DType::Q5_0, DType::Q4_K])] {
+    for (arch, n_blocks, formats) in [
+        ("llama", 1, FORMATS),
+        ("qwen2", 1, &[DType::F16, DType::Q4_K]),
+        ("gemma3", 6, &[DType::F16, DType::Q5_0, DType::Q4_K]),
+    ] {
         for &dtype in formats {
             let shape = Shape { n_blocks, ..Shape::new(arch, dtype) };
             let expected = logits_of(&load(shape, 2, Some(Isa::Scalar)), &ids, 512);
@@ -137,7 +141,7 @@ fn every_type_of_keys_and_values_gives_the_same_bits_on_every_instruction_set() 
 #[test]
 fn weights_left_in_the_file_give_the_same_bits() {
     let ids = prompt(70);
-    for (arch, formats) in [("llama", FORMATS), ("gemma3", &[DType::Q4_K])] {
+    for (arch, formats) in [("llama", FORMATS), ("qwen2", &[DType::Q4_K]), ("gemma3", &[DType::Q4_K])] {
         for &dtype in formats {
             let shape = Shape { n_blocks: 2, ..Shape::new(arch, dtype) };
             let expected = logits_of(&load(shape, 2, None), &ids, 512);

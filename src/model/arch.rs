@@ -31,6 +31,15 @@ pub enum Activation {
     GeluTanh,
 }
 
+/// Biases that are added to a block's queries, keys and values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QkvBiases {
+    /// As the file has them or not: their absence means none.
+    Optional,
+    /// All three; a file without them is incomplete.
+    Required,
+}
+
 /// What a block's attention sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Window {
@@ -73,6 +82,8 @@ pub struct Arch {
     pub rope_pairing: RopePairing,
     /// Placement of the norms.
     pub norm_placement: NormPlacement,
+    /// Biases of queries, keys and values.
+    pub qkv_biases: QkvBiases,
     /// Whether each query and key head is normalised before rotation.
     pub qk_norm: bool,
     /// Gate of the feed-forward layer.
@@ -99,6 +110,21 @@ pub static ARCHS: &[Arch] = &[
         name: "llama",
         rope_pairing: RopePairing::Adjacent,
         norm_placement: NormPlacement::Pre,
+        qkv_biases: QkvBiases::Optional,
+        qk_norm: false,
+        activation: Activation::Silu,
+        window: Window::Full,
+        rope_theta_sliding: 10_000.0,
+        embedding_scale: EmbeddingScale::One,
+        attention_scale: AttentionScale::HeadDim,
+        refused_keys: REFUSED,
+    },
+    // Qwen2 technical report (2024), dense models; Qwen2.5 kept the block.
+    Arch {
+        name: "qwen2",
+        rope_pairing: RopePairing::HalfSplit,
+        norm_placement: NormPlacement::Pre,
+        qkv_biases: QkvBiases::Required,
         qk_norm: false,
         activation: Activation::Silu,
         window: Window::Full,
@@ -112,6 +138,7 @@ pub static ARCHS: &[Arch] = &[
         name: "gemma3",
         rope_pairing: RopePairing::HalfSplit,
         norm_placement: NormPlacement::PreAndPost,
+        qkv_biases: QkvBiases::Optional,
         qk_norm: true,
         activation: Activation::GeluTanh,
         window: Window::Alternating { period: 6 },

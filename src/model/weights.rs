@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::arch::{Activation, NormPlacement, RopePairing};
+use super::arch::{Activation, NormPlacement, QkvBiases, RopePairing};
 use super::hparams::{HyperParams, Rope};
 use super::identity::Sample;
 use crate::backend::{Backend, Gate, Heads, MatrixShape, Rotation, Storage};
@@ -180,9 +180,9 @@ impl<'a, B: Backend> Binder<'a, B> {
             wk: self.matrix(&name("attn_k.weight"), kv_dim, dim)?,
             wv: self.matrix(&name("attn_v.weight"), kv_dim, dim)?,
             qkv_biases: [
-                self.opt_vector(&name("attn_q.bias"), q_dim)?,
-                self.opt_vector(&name("attn_k.bias"), kv_dim)?,
-                self.opt_vector(&name("attn_v.bias"), kv_dim)?,
+                self.bias(&name("attn_q.bias"), q_dim, h.arch.qkv_biases)?,
+                self.bias(&name("attn_k.bias"), kv_dim, h.arch.qkv_biases)?,
+                self.bias(&name("attn_v.bias"), kv_dim, h.arch.qkv_biases)?,
             ],
             qk_norms: match h.arch.qk_norm {
                 true => Some([
@@ -229,8 +229,9 @@ impl<'a, B: Backend> Binder<'a, B> {
         self.backend.vector(&values)
     }
 
-    fn opt_vector(&mut self, name: &str, n: usize) -> Result<Option<B::Vector>> {
-        self.gguf.tensor(name).is_some().then(|| self.vector(name, n)).transpose()
+    fn bias(&mut self, name: &str, n: usize, biases: QkvBiases) -> Result<Option<B::Vector>> {
+        let wanted = biases == QkvBiases::Required || self.gguf.tensor(name).is_some();
+        wanted.then(|| self.vector(name, n)).transpose()
     }
 
     fn opt_values(&mut self, name: &str, n: usize) -> Result<Option<Vec<f32>>> {

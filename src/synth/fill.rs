@@ -22,6 +22,8 @@ const SAMPLE_BLOCKS: usize = 256;
 const SCALE_SPREAD: f32 = 0.25;
 /// Norm factors are 1 +- this.
 const NORM_SPREAD: f32 = 0.1;
+/// Biases are 0 +- this: large enough to be missed, small beside queries and keys near one.
+const BIAS_SPREAD: f32 = 0.3;
 
 /// Which random numbers a tensor gets.
 #[derive(Clone, Copy)]
@@ -89,6 +91,7 @@ impl Filler {
         let deviation = 1.0 / (tensor.k as f32).sqrt();
         filler.scale = match tensor.kind {
             TensorKind::Norm => NORM_SPREAD,
+            TensorKind::Bias => BIAS_SPREAD,
             TensorKind::Matrix => deviation / filler.unit_deviation()?,
         };
         Ok(filler)

@@ -5,7 +5,7 @@ use super::{Summary, vocabulary};
 use crate::dtype::DType;
 use crate::error::{Result, bail};
 use crate::gguf::GgufBuilder;
-use crate::model::arch::{NormPlacement, Window};
+use crate::model::arch::{NormPlacement, QkvBiases, Window};
 use crate::quant;
 use crate::quant::recipes::{Facts, Recipe, Role};
 
@@ -30,6 +30,8 @@ pub(super) enum TensorKind {
     Matrix,
     /// Factors around one.
     Norm,
+    /// Summands around zero.
+    Bias,
 }
 
 pub(super) struct Plan {
@@ -48,7 +50,7 @@ pub(super) fn plan(shape: &Shape, level: &Recipe) -> Result<Plan> {
     let (mut n_elems, mut n_bytes) = (0u64, 0u64);
     for tensor in &tensors {
         let dims = [tensor.k as u64, tensor.n_rows as u64];
-        let dims = if tensor.kind == TensorKind::Norm { &dims[..1] } else { &dims[..] };
+        let dims = if tensor.kind == TensorKind::Matrix { &dims[..] } else { &dims[..1] };
         builder.add_tensor(&tensor.name, tensor.dtype, dims)?;
         // The sizes are within the limits of a shape: no product overflows.
         n_elems += dims.iter().product::<u64>();
@@ -122,6 +124,11 @@ impl List<'_> {
         self.matrix(&name("attn_q"), s.dim, q_dim)?;
         self.matrix(&name("attn_k"), s.dim, kv_dim)?;
         self.matrix(&name("attn_v"), s.dim, kv_dim)?;
+        if s.arch.qkv_biases == QkvBiases::Required {
+            for (part, k) in [("attn_q", q_dim), ("attn_k", kv_dim), ("attn_v", kv_dim)] {
+                self.vector(&format!("blk.{i}.{part}.bias"), k, TensorKind::Bias);
+            }
+        }
         if s.arch.qk_norm {
             self.norm(&name("attn_q_norm"), s.head_dim);
             self.norm(&name("attn_k_norm"), s.head_dim);
@@ -139,8 +146,11 @@ impl List<'_> {
     }
 
     fn norm(&mut self, name: &str, k: usize) {
-        let name = name.to_string();
-        self.tensors.push(Tensor { name, dtype: DType::F32, k, n_rows: 1, kind: TensorKind::Norm });
+        self.vector(name, k, TensorKind::Norm);
+    }
+
+    fn vector(&mut self, name: &str, k: usize, kind: TensorKind) {
+        self.tensors.push(Tensor { name: name.to_string(), dtype: DType::F32, k, n_rows: 1, kind });
     }
 
     /// A matrix of `n_rows` outputs and `k` inputs, in the format that the level wants for it.

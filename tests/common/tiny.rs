@@ -88,6 +88,11 @@ pub fn tiny(shape: Shape) -> Tiny {
             add("post_attention_norm", DType::F32, &[dim]);
             add("post_ffw_norm", DType::F32, &[dim]);
         }
+        if shape.arch == "qwen2" {
+            for (part, n) in [("attn_q", q), ("attn_k", kv), ("attn_v", kv)] {
+                tensors.push((format!("blk.{i}.{part}.bias"), DType::F32, vec![n]));
+            }
+        }
     }
     tensors.push(("output_norm.weight".to_string(), DType::F32, vec![dim]));
     Tiny { builder: b, tensors }

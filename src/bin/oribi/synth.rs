@@ -41,7 +41,7 @@ struct ShapeArgs {
     /// Sizes of a well-known model: 135m, 270m, 1b, 3b, 8b
     #[arg(long, value_name = "NAME", long_help = preset_help())]
     preset: Option<String>,
-    /// Architecture: llama or gemma3 [default: llama]
+    /// Architecture: llama, qwen2 or gemma3 [default: llama]
     #[arg(long, value_name = "NAME")]
     arch: Option<String>,
     /// Blocks [default: 4]

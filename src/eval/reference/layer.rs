@@ -4,7 +4,7 @@ use super::matrix::{Matrix, Weights};
 use super::ops::{self, Attention};
 use crate::error::Result;
 use crate::model::HyperParams;
-use crate::model::arch::{Activation, NormPlacement, RopePairing};
+use crate::model::arch::{Activation, NormPlacement, QkvBiases, RopePairing};
 
 /// The weights of one layer, and what distinguishes it from the others. `q_dim = n_heads * head_dim`,
 /// `kv_dim = n_kv_heads * head_dim`.
@@ -43,14 +43,21 @@ impl<'a> Layer<'a> {
         let (q_dim, kv_dim) = (params.q_dim(), params.kv_dim());
         let qk_norm = params.arch.qk_norm;
         let post = params.arch.norm_placement == NormPlacement::PreAndPost;
+        let bias = |weights: &mut Weights<'a>, part: &str, len: usize| {
+            let name = format!("blk.{i}.{part}.bias");
+            match params.arch.qkv_biases {
+                QkvBiases::Required => weights.vector(&name, len).map(Some),
+                QkvBiases::Optional => weights.opt_vector(&name, len),
+            }
+        };
         Ok(Layer {
             attn_norm: weights.vector(&name("attn_norm"), dim)?,
             attn_q: weights.matrix(&name("attn_q"), q_dim, dim)?,
             attn_k: weights.matrix(&name("attn_k"), kv_dim, dim)?,
             attn_v: weights.matrix(&name("attn_v"), kv_dim, dim)?,
-            attn_q_bias: weights.opt_vector(&format!("blk.{i}.attn_q.bias"), q_dim)?,
-            attn_k_bias: weights.opt_vector(&format!("blk.{i}.attn_k.bias"), kv_dim)?,
-            attn_v_bias: weights.opt_vector(&format!("blk.{i}.attn_v.bias"), kv_dim)?,
+            attn_q_bias: bias(weights, "attn_q", q_dim)?,
+            attn_k_bias: bias(weights, "attn_k", kv_dim)?,
+            attn_v_bias: bias(weights, "attn_v", kv_dim)?,
             attn_q_norm: weights.vector_if(qk_norm, &name("attn_q_norm"), head_dim)?,
             attn_k_norm: weights.vector_if(qk_norm, &name("attn_k_norm"), head_dim)?,
             attn_output: weights.matrix(&name("attn_output"), dim, q_dim)?,
