@@ -18,6 +18,7 @@ pub mod dtype;
 pub mod eval;
 pub mod generate;
 pub mod gguf;
+pub mod importance;
 pub mod mapped_file;
 pub mod model;
 pub mod quant;

@@ -8,7 +8,9 @@
 mod common;
 
 use oribi::eval::reference::Reference;
-use oribi::eval::{LogitSource, Perplexity, Runtime, argmax, collect_logits, divergence, perplexity};
+use oribi::eval::{
+    ChunkOptions, Chunks, Comparison, LogitSource, Perplexity, Runtime, argmax, collect_logits, compare, perplexity,
+};
 use oribi::gguf::Gguf;
 use oribi::model::{Model, ModelOptions};
 use oribi::session::{KvType, Numerics, SessionOptions};
@@ -95,30 +97,49 @@ impl LogitSource for Computed {
         self.n_vocab
     }
 
-    fn for_each_logits(
-        &mut self,
-        _tokens: &[u32],
-        positions: Range<usize>,
-        each: &mut dyn FnMut(usize, &[f32]) -> oribi::Result<()>,
-    ) -> oribi::Result<()> {
-        let rows = self.logits.chunks_exact(self.n_vocab);
-        self.positions.clone().zip(rows).filter(|(i, _)| positions.contains(i)).try_for_each(|(i, row)| each(i, row))
+    fn max_rows(&self) -> usize {
+        self.positions.len()
     }
+
+    fn begin(&mut self, _tokens: &[u32]) -> oribi::Result<()> {
+        Ok(())
+    }
+
+    fn logits(&mut self, positions: Range<usize>) -> oribi::Result<Vec<&[f32]>> {
+        let first = positions.start - self.positions.start;
+        Ok(self.logits.chunks_exact(self.n_vocab).skip(first).take(positions.len()).collect())
+    }
+}
+
+/// The comparison at `positions` of a text.
+fn divergence(
+    reference: &mut dyn LogitSource,
+    candidate: &mut dyn LogitSource,
+    tokens: &[u32],
+    positions: Range<usize>,
+) -> Comparison {
+    let chunks = Chunks::single(&tokens[..positions.end + 1], positions).unwrap();
+    compare(reference, candidate, &chunks, &mut |_, _| Ok(())).unwrap()
+}
+
+/// What a failure shows.
+fn summary(c: &Comparison) -> String {
+    format!("{:?}, top1 {:?} of {} positions, ratio {:?}", c.kld, c.top1, c.n_positions(), c.perplexity_ratio)
 }
 
 /// Every token counts as part of a prompt here, so native numerics are at work everywhere.
 fn check_divergence(golden: &str, positions: Range<usize>) {
     let gguf = open(golden);
-    let tokens = &eval_tokens(&gguf)[..positions.end];
+    let tokens = eval_tokens(&gguf);
     let mut reference = Reference::new(&gguf).unwrap();
-    let logits = collect_logits(&mut reference, tokens, positions.clone()).unwrap();
+    let logits = collect_logits(&mut reference, &tokens[..positions.end], positions.clone()).unwrap();
     let mut expected = Computed { n_vocab: reference.n_vocab(), positions: positions.clone(), logits };
     for (numerics, max_kld) in [(Numerics::Portable, 1e-5), (Numerics::Native, 1e-3)] {
         let mut runtime = runtime(&gguf, positions.end, numerics);
-        let got = divergence(&mut expected, &mut runtime, tokens, positions.clone()).unwrap();
-        println!("{golden}, {numerics:?}: {got:?}");
-        assert!(got.mean_kld <= max_kld, "{golden}, {numerics:?}: {got:?}");
-        assert!(got.top1_agreement >= 0.95, "{golden}, {numerics:?}: {got:?}");
+        let got = divergence(&mut expected, &mut runtime, &tokens, positions.clone());
+        println!("{golden}, {numerics:?}: {}", summary(&got));
+        assert!(got.kld.mean <= max_kld, "{golden}, {numerics:?}: {}", summary(&got));
+        assert!(got.top1.mean >= 0.95, "{golden}, {numerics:?}: {}", summary(&got));
     }
 }
 
@@ -146,28 +167,31 @@ fn coded_keys_and_values_cost_what_the_documentation_says_on_smollm2() {
     };
     for (kv_type, most) in [(KvType::Q8_0, 4e-3), (KvType::Q4_0, 0.6)] {
         let (mut f16, mut coded) = (with(KvType::F16), with(kv_type));
-        let got = divergence(&mut f16, &mut coded, &tokens[..positions.end], positions.clone()).unwrap();
-        println!("{SMOLLM2} with {kv_type}: {got:?}");
-        assert!(got.mean_kld > 0.0 && got.mean_kld <= most, "{kv_type}: {got:?}");
+        let got = divergence(&mut f16, &mut coded, &tokens, positions.clone());
+        println!("{SMOLLM2} with {kv_type}: {}", summary(&got));
+        assert!(got.kld.mean > 0.0 && got.kld.mean <= most, "{kv_type}: {}", summary(&got));
     }
 }
 
-/// The committed result of the reference over the first `n_chunks` chunks.
-fn committed(golden: &str, n_chunks: usize) -> Perplexity {
+/// The committed result of the reference: the negative log-likelihood of every chunk.
+fn committed(golden: &str) -> Vec<f64> {
     let path = common::data("perplexity.json");
     let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let chunks = json[golden]["chunk_nll"].as_array().unwrap();
     assert_eq!(chunks.len(), N_CHUNKS);
-    let chunk_nll: Vec<f64> = chunks[..n_chunks].iter().map(|nll| nll.as_f64().unwrap()).collect();
-    let n_scored_per_chunk = 255;
-    let mean = chunk_nll.iter().sum::<f64>() / (n_chunks * n_scored_per_chunk) as f64;
-    Perplexity { value: mean.exp(), chunk_nll, n_scored_per_chunk }
+    chunks.iter().map(|nll| nll.as_f64().unwrap()).collect()
+}
+
+/// The perplexity that such sums are.
+fn value(chunk_nll: &[f64]) -> f64 {
+    (chunk_nll.iter().sum::<f64>() / (chunk_nll.len() * 255) as f64).exp()
 }
 
 fn measure(source: &mut dyn LogitSource, gguf: &Gguf, n_chunks: usize) -> Perplexity {
-    let tokenizer = Tokenizer::from_gguf(gguf).unwrap();
-    let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
-    perplexity(source, &eval_tokens(gguf), bos, n_chunks).unwrap()
+    let text = std::fs::read_to_string(common::data("eval-en.txt")).unwrap();
+    let options = ChunkOptions { n_chunks: Some(n_chunks), ..ChunkOptions::default() };
+    let chunks = Chunks::of_text(&Tokenizer::from_gguf(gguf).unwrap(), &text, &options).unwrap();
+    perplexity(source, &chunks, &mut |_, _| Ok(())).unwrap()
 }
 
 /// The runtime within 0.1 % of the reference. Native numerics are so over many tokens alone, where their noise averages out.
@@ -175,13 +199,13 @@ fn check_perplexity(golden: &str, n_chunks_normally: usize) {
     let gguf = open(golden);
     let n_chunks = if common::test_all() { N_CHUNKS } else { n_chunks_normally };
     for (numerics, n_chunks) in [(Numerics::Portable, n_chunks), (Numerics::Native, N_CHUNKS)] {
-        let want = committed(golden, n_chunks);
+        let want = value(&committed(golden)[..n_chunks]);
         let got = measure(&mut runtime(&gguf, 512, numerics), &gguf, n_chunks);
         println!(
-            "{golden}, {numerics:?}: {} over {n_chunks} of {N_CHUNKS} chunks, reference {}",
-            got.value, want.value
+            "{golden}, {numerics:?}: {} +- {} over {n_chunks} of {N_CHUNKS} chunks, reference {want}",
+            got.value.mean, got.value.stderr
         );
-        assert!((got.value / want.value - 1.0).abs() < 1e-3, "{golden}, {numerics:?}: {got:?} is not {want:?}");
+        assert!((got.value.mean / want - 1.0).abs() < 1e-3, "{golden}, {numerics:?}: {got:?} is not {want}");
     }
 }
 
@@ -197,8 +221,8 @@ fn the_runtime_has_the_perplexity_of_the_reference_on_gemma3() {
 
 /// The committed results belong to the perplexities that are published with the golden results, and to this reference.
 fn check_committed(golden: &str, published: f64) {
-    let whole = committed(golden, N_CHUNKS);
-    assert!((whole.value / published - 1.0).abs() < 1e-4, "{golden}: {} is not {published}", whole.value);
+    let whole = committed(golden);
+    assert!((value(&whole) / published - 1.0).abs() < 1e-4, "{golden}: {} is not {published}", value(&whole));
     if !common::test_all() {
         println!("skipped: computing the reference's perplexity of {golden} anew (ORIBI_TEST_ALL=1)");
         return;
@@ -206,7 +230,7 @@ fn check_committed(golden: &str, published: f64) {
     let gguf = open(golden);
     // Together with the sum above: no chunk depends on another.
     let got = measure(&mut Reference::new(&gguf).unwrap(), &gguf, N_REFERENCE_CHUNKS);
-    for (chunk, (got, want)) in got.chunk_nll.iter().zip(&whole.chunk_nll).enumerate() {
+    for (chunk, (got, want)) in got.chunk_nll.iter().zip(&whole).enumerate() {
         assert!((got / want - 1.0).abs() < 1e-6, "{golden} chunk {chunk}: {got} is not {want}");
     }
 }

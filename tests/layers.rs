@@ -12,6 +12,7 @@ const LAYERS: &[(u32, &[&str])] = &[
     (2, &["tokenizer"]),
     (2, &["chat"]),
     (2, &["backend"]),
+    (2, &["importance"]),
     (3, &["model"]),
     (4, &["session"]),
     (4, &["sampler"]),

@@ -1,15 +1,31 @@
-//! Measuring fidelity: the float reference, perplexity, and the divergence between two sources of logits.
+//! Measuring fidelity: the float reference, perplexity, the divergence between two models, multiple choice.
+//!
+//! A text is cut into [`Chunks`], each evaluated alone. Whatever makes logits of tokens is a [`LogitSource`]: a session of the
+//! runtime ([`Runtime`]) or the float reference ([`reference::Reference`]). [`perplexity`] measures one source, [`compare`] two in one
+//! pass, and a [`Baseline`] keeps the logits of a few positions so that many candidates can be compared with one model that is
+//! evaluated once. All sums are float64, in one order: the figures are the
+//! same for any number of threads.
 
-mod divergence;
+mod baseline;
+mod chunks;
+mod comparison;
+mod estimate;
 mod perplexity;
 pub mod reference;
 mod runtime;
+mod scores;
+mod vocabulary;
 
-pub use divergence::{Divergence, divergence};
-pub use perplexity::{CHUNK_LEN, Perplexity, perplexity};
+pub use baseline::Baseline;
+pub use chunks::{CHUNK_LEN, ChunkOptions, Chunks};
+pub use comparison::{Comparison, Kld, compare};
+pub use estimate::Estimate;
+pub use perplexity::{Perplexity, perplexity};
 pub use runtime::Runtime;
+pub use scores::{PairScore, argmax};
+pub use vocabulary::same_vocabulary;
 
-use crate::error::Result;
+use crate::error::{Result, bail};
 use std::ops::Range;
 
 /// Anything that turns tokens into logits: the reference, or a session of the runtime.
@@ -17,33 +33,52 @@ pub trait LogitSource {
     /// Entries of a row of logits.
     fn n_vocab(&self) -> usize;
 
-    /// Evaluates `tokens` from position 0 with nothing before them, and gives `each` the index and the logits (n_vocab) of
-    /// every position of `positions`, in order. What `each` returns as an error ends the evaluation.
-    fn for_each_logits(
-        &mut self,
-        tokens: &[u32],
-        positions: Range<usize>,
-        each: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
-    ) -> Result<()>;
+    /// Rows that [`logits`](Self::logits) gives at once at most: a large vocabulary takes much memory for each.
+    fn max_rows(&self) -> usize;
+
+    /// Begins a text, which is evaluated from position 0 with nothing before it.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a token beyond the vocabulary; those of the source.
+    fn begin(&mut self, tokens: &[u32]) -> Result<()>;
+
+    /// The logits of consecutive positions of the text, a row `[n_vocab]` each. Calls go forward through the text.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for no positions, more than [`max_rows`](Self::max_rows), positions beyond the text or before the end of
+    /// the last call's; those of the source.
+    fn logits(&mut self, positions: Range<usize>) -> Result<Vec<&[f32]>>;
 }
 
-/// The logits of `positions` in one piece, (positions.len(), n_vocab).
+/// What an evaluation tells after each chunk: chunks done, and chunks of all. An error that it returns ends the evaluation.
+pub type OnChunk<'a> = &'a mut dyn FnMut(usize, usize) -> Result<()>;
+
+/// The logits of `positions` of a text in one piece, (positions.len(), n_vocab).
+///
+/// # Errors
+/// `InvalidArgument` for no positions; those of the source.
 pub fn collect_logits(source: &mut dyn LogitSource, tokens: &[u32], positions: Range<usize>) -> Result<Vec<f32>> {
+    if positions.is_empty() {
+        bail!(InvalidArgument, "logits of no positions were asked for");
+    }
     let mut rows = Vec::new();
-    source.for_each_logits(tokens, positions, &mut |_, logits| {
-        rows.extend_from_slice(logits);
-        Ok(())
-    })?;
+    source.begin(tokens)?;
+    for block in blocks(positions, source.max_rows()) {
+        source.logits(block)?.into_iter().for_each(|row| rows.extend_from_slice(row));
+    }
     Ok(rows)
 }
 
-/// ln(sum(exp(x))) in float64; the largest is taken out so that nothing overflows.
-fn log_sum_exp(logits: &[f32]) -> f64 {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
-    max + logits.iter().map(|&x| (f64::from(x) - max).exp()).sum::<f64>().ln()
+/// `positions` in blocks of at most `max_rows`.
+fn blocks(positions: Range<usize>, max_rows: usize) -> impl Iterator<Item = Range<usize>> {
+    let max_rows = max_rows.max(1);
+    positions.clone().step_by(max_rows).map(move |start| start..(start + max_rows).min(positions.end))
 }
 
-/// The index of the largest logit, the first of equals; `None` for no logits.
-pub fn argmax(logits: &[f32]) -> Option<usize> {
-    (0..logits.len()).reduce(|best, i| if logits[i] > logits[best] { i } else { best })
+/// Checks a request for logits against the text and what was asked before.
+fn check_positions(positions: &Range<usize>, n_done: usize, n_tokens: usize, max_rows: usize) -> Result<()> {
+    if positions.is_empty() || positions.len() > max_rows || positions.start < n_done || positions.end > n_tokens {
+        bail!(InvalidArgument, "logits of positions {positions:?}, at most {max_rows} of {n_done}..{n_tokens}");
+    }
+    Ok(())
 }

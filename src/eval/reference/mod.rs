@@ -14,7 +14,7 @@ mod matrix;
 mod ops;
 
 use crate::error::{Result, bail};
-use crate::eval::LogitSource;
+use crate::eval::{LogitSource, check_positions};
 use crate::gguf::Gguf;
 use crate::model::HyperParams;
 use layer::Layer;
@@ -32,6 +32,16 @@ pub struct Reference<'a> {
     output_norm: Vec<f32>, // (dim)
     /// (n_vocab, dim); `None` where the embedding serves as the output.
     output: Option<Matrix<'a>>,
+    text: Text,
+}
+
+/// The text that logits are asked of.
+#[derive(Default)]
+struct Text {
+    hidden: Vec<f64>, // (n_tokens, dim)
+    /// Positions whose logits were given.
+    n_done: usize,
+    logits: Vec<f32>, // (rows of the last call, n_vocab)
 }
 
 impl<'a> Reference<'a> {
@@ -51,6 +61,7 @@ impl<'a> Reference<'a> {
             output_norm: weights.vector("output_norm.weight", params.dim)?,
             output: weights.opt_matrix("output.weight", params.n_vocab, params.dim)?,
             params,
+            text: Text::default(),
         };
         weights.all_used()?;
         Ok(reference)
@@ -90,29 +101,24 @@ impl LogitSource for Reference<'_> {
         self.params.n_vocab
     }
 
-    fn for_each_logits(
-        &mut self,
-        tokens: &[u32],
-        positions: Range<usize>,
-        each: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
-    ) -> Result<()> {
-        if positions.is_empty() || positions.end > tokens.len() {
-            bail!(InvalidArgument, "positions {positions:?} of {} tokens", tokens.len());
-        }
-        // Later tokens do not change earlier positions.
-        let hidden = self.hidden(&tokens[..positions.end])?;
-        let wanted = &hidden[positions.start * self.params.dim..];
+    fn max_rows(&self) -> usize {
+        LOGITS_BLOCK
+    }
+
+    fn begin(&mut self, tokens: &[u32]) -> Result<()> {
+        self.text = Text { hidden: self.hidden(tokens)?, ..Text::default() };
+        Ok(())
+    }
+
+    fn logits(&mut self, positions: Range<usize>) -> Result<Vec<&[f32]>> {
+        let (dim, text) = (self.params.dim, &mut self.text);
+        check_positions(&positions, text.n_done, text.hidden.len() / dim, LOGITS_BLOCK)?;
         let head = self.output.as_ref().unwrap_or(&self.token_embd);
         let cap = self.params.final_softcap.map(f64::from);
-        let mut position = positions.start;
-        for block in wanted.chunks(LOGITS_BLOCK * self.params.dim) {
-            for row in head.product(block)?.chunks_exact(self.params.n_vocab) {
-                let logits = row.iter().map(|&x| cap.map_or(x, |cap| ops::soft_cap(x, cap)) as f32);
-                each(position, &logits.collect::<Vec<f32>>())?;
-                position += 1;
-            }
-        }
-        Ok(())
+        let logits = head.product(&text.hidden[positions.start * dim..positions.end * dim])?;
+        text.logits = logits.into_iter().map(|x| cap.map_or(x, |cap| ops::soft_cap(x, cap)) as f32).collect();
+        text.n_done = positions.end;
+        Ok(text.logits.chunks_exact(self.params.n_vocab).collect())
     }
 }
 
