@@ -634,7 +634,8 @@ typedef struct oribi_model oribi_model;
  * - isa (a text): use no instruction set above this: scalar, avx2, avxvnni, avx512, amx, neon, dotprod, i8mm
  * - pack_weights (a bool): bring all weights into the layout of the kernels at load; false leaves them in the file: starts at once, runs slowly
  * - huge_pages (a bool): ask the system for huge pages for the weights
- * - max_memory (an integer): bytes that a model with one session may take; more is refused before anything is read; 0 is no limit
+ * - max_memory (an integer): bytes that a model with one session may take; more is refused, before anything is read and
+ *   before a session is made; 0 is no limit
  *
  * For sessions:
  *
@@ -1701,7 +1702,8 @@ oribi_status oribi_messages_clear(struct oribi_messages *messages);
  * A session of a model, without sequences. `options` may be NULL. Its buffers are allocated now, keys and values as they are needed.
  *
  * The host frees the result with oribi_session_free(). Threads: any. Errors: ORIBI_STATUS_INVALID_ARGUMENT;
- * ORIBI_STATUS_INVALID_STATE while the options are being changed; ORIBI_STATUS_OUT_OF_MEMORY.
+ * ORIBI_STATUS_INVALID_STATE while the options are being changed; ORIBI_STATUS_OUT_OF_MEMORY, also when the option max_memory does
+ * not allow the model together with this session.
  */
 oribi_status oribi_session_new(const struct oribi_model *model,
                                const struct oribi_options *options,

@@ -180,7 +180,7 @@ fn the_guides_program_runs() {
     let (_, rest) = guide.split_once("```c\n").expect("a program");
     let (program, _) = rest.split_once("```").expect("its end");
     let n_lines = program.lines().count();
-    assert!(n_lines <= 40, "the first program has grown to {n_lines} lines");
+    assert!(n_lines <= 30, "the first program has grown to {n_lines} lines");
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().join("program.c");
     std::fs::write(&source, program).unwrap();

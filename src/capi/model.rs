@@ -39,10 +39,7 @@ fn load(gguf: &Gguf, settings: &Settings) -> Result<Arc<Model>> {
     let hooks = &settings.hooks;
     hooks.check()?;
     let n_threads = settings.cpu.n_threads.unwrap_or_else(cores::default_threads);
-    if let Some(budget) = settings.max_memory {
-        check_memory(gguf, settings.storage, &settings.session, n_threads, budget)
-            .map_err(|e| e.within("option max_memory"))?;
-    }
+    check_budget(gguf, settings.storage, settings, n_threads)?;
     let watch = Watch::new(hooks);
     let progress = |done, total| {
         watch.progress(oribi_phase::LOAD, done, total);
@@ -55,6 +52,13 @@ fn load(gguf: &Gguf, settings: &Settings) -> Result<Arc<Model>> {
     }
     hooks.log(oribi_log_level::INFO, &summary(&model));
     Ok(model)
+}
+
+/// Refuse what the option max_memory does not allow: a model, its weights in `storage`, with one session of these settings.
+pub(super) fn check_budget(gguf: &Gguf, storage: Storage, settings: &Settings, n_threads: usize) -> Result<()> {
+    let Some(budget) = settings.max_memory else { return Ok(()) };
+    check_memory(gguf, storage, &settings.session, n_threads, budget).map_err(|e| e.within("option max_memory"))?;
+    Ok(())
 }
 
 /// What was chosen, in one line.

@@ -23,7 +23,8 @@ use crate::error::Result;
 /// - isa (a text): use no instruction set above this: scalar, avx2, avxvnni, avx512, amx, neon, dotprod, i8mm
 /// - pack_weights (a bool): bring all weights into the layout of the kernels at load; false leaves them in the file: starts at once, runs slowly
 /// - huge_pages (a bool): ask the system for huge pages for the weights
-/// - max_memory (an integer): bytes that a model with one session may take; more is refused before anything is read; 0 is no limit
+/// - max_memory (an integer): bytes that a model with one session may take; more is refused, before anything is read and
+///   before a session is made; 0 is no limit
 ///
 /// For sessions:
 ///

@@ -6,7 +6,7 @@ use super::batch::oribi_batch;
 use super::boundary::{Out, call, handle};
 use super::handle::{Guarded, free, give};
 use super::hooks::{Hooks, Watch, oribi_phase};
-use super::model::oribi_model;
+use super::model::{check_budget, oribi_model};
 use super::options::oribi_options;
 use super::status::oribi_status;
 use super::text::oribi_floats;
@@ -86,7 +86,8 @@ unsafe fn write(session: *mut oribi_session, body: impl FnOnce(&mut Shared) -> R
 /// A session of a model, without sequences. `options` may be NULL. Its buffers are allocated now, keys and values as they are needed.
 ///
 /// The host frees the result with oribi_session_free(). Threads: any. Errors: ORIBI_STATUS_INVALID_ARGUMENT;
-/// ORIBI_STATUS_INVALID_STATE while the options are being changed; ORIBI_STATUS_OUT_OF_MEMORY.
+/// ORIBI_STATUS_INVALID_STATE while the options are being changed; ORIBI_STATUS_OUT_OF_MEMORY, also when the option max_memory does
+/// not allow the model together with this session.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn oribi_session_new(
     model: *const oribi_model,
@@ -98,6 +99,7 @@ pub unsafe extern "C" fn oribi_session_new(
         let (model, settings, out) =
             unsafe { (handle(model, "model")?, oribi_options::settings(options)?, Out::new(session, "session")?) };
         let model: &Arc<Model> = &model.model;
+        check_budget(model.gguf(), model.storage(), &settings, model.cpu().team().n_threads())?;
         let shared = Shared { session: Session::new(model, &settings.session)?, hooks: settings.hooks };
         give(out, oribi_session { shared: Arc::new(Guarded::new(shared)) });
         Ok(())

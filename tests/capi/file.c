@@ -167,9 +167,18 @@ static void memory_is_predicted(void) {
   oribi_model *model = NULL;
   OK(oribi_options_set_int(options, "max_memory", (int64_t)larger));
   OK(oribi_model_load(file, options, &model));
-  oribi_model_free(model);
   OK(oribi_options_set_int(options, "max_memory", (int64_t)larger - 1));
-  FAILS(ORIBI_STATUS_OUT_OF_MEMORY, "", oribi_model_load(file, options, &model));
+  oribi_model *refused = NULL;
+  FAILS(ORIBI_STATUS_OUT_OF_MEMORY, "max_memory", oribi_model_load(file, options, &refused));
+
+  /* The same for a session of a model that is there. */
+  oribi_session *session = NULL;
+  FAILS(ORIBI_STATUS_OUT_OF_MEMORY, "max_memory", oribi_session_new(model, options, &session));
+  CHECK(refused == NULL && session == NULL);
+  OK(oribi_options_set_int(options, "max_memory", (int64_t)larger));
+  OK(oribi_session_new(model, options, &session));
+  oribi_session_free(session);
+  oribi_model_free(model);
   oribi_options_free(options);
   oribi_file_free(file);
 }

@@ -71,6 +71,13 @@ oribi_options *greedy_options(int64_t max_tokens) {
 
 size_t generate(const oribi_model *of, const uint32_t *prompt, size_t n_prompt, uint32_t *tokens, size_t n_max) {
   oribi_options *options = greedy_options((int64_t)n_max);
+  size_t n = generate_with(of, options, prompt, n_prompt, tokens, n_max);
+  oribi_options_free(options);
+  return n;
+}
+
+size_t generate_with(const oribi_model *of, const oribi_options *options, const uint32_t *prompt, size_t n_prompt,
+                     uint32_t *tokens, size_t n_max) {
   oribi_session *session = NULL;
   oribi_sampler *sampler = NULL;
   oribi_tokenizer *words = NULL;
@@ -89,7 +96,6 @@ size_t generate(const oribi_model *of, const uint32_t *prompt, size_t n_prompt, 
   oribi_sampler_free(sampler);
   oribi_session_free(session);
   oribi_tokenizer_free(words);
-  oribi_options_free(options);
   return n;
 }
 

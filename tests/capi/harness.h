@@ -45,6 +45,9 @@ void free_tiny_model(void);
 oribi_options *greedy_options(int64_t max_tokens);
 /* Generate on a new session and sequence with a greedy sampler; the tokens, at most `n_max` of them. */
 size_t generate(const oribi_model *model, const uint32_t *prompt, size_t n_prompt, uint32_t *tokens, size_t n_max);
+/* The same with other options. */
+size_t generate_with(const oribi_model *model, const oribi_options *options, const uint32_t *prompt, size_t n_prompt,
+                     uint32_t *tokens, size_t n_max);
 
 /* Whether limits on time mean nothing in this run: under valgrind (ORIBI_CAPI_UNTIMED=1). */
 bool is_untimed(void);

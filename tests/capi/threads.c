@@ -68,6 +68,31 @@ static void a_handle_in_use_says_so(void) {
   oribi_options_free(options);
 }
 
+/* A host's threads may have little stack: loading, a prompt and generation fit into 128 KiB, in either numerics. */
+static void *load_and_run(void *userdata) {
+  uint32_t prompt[300], tokens[4];
+  for (uint32_t i = 0; i < 300; i++) prompt[i] = 1 + i % 200;
+  oribi_options *options = greedy_options(4);
+  oribi_model *model = NULL;
+  OK(oribi_options_set_text(options, "numerics", userdata, ORIBI_TO_NUL));
+  OK(oribi_model_open(real_model() == NULL ? file_named("tiny.gguf") : real_model(), options, &model));
+  CHECK(generate_with(model, options, prompt, 300, tokens, 4) == 4);
+  oribi_model_free(model);
+  oribi_options_free(options);
+  return NULL;
+}
+
+static void a_small_stack_suffices(void) {
+  static char *const numerics[] = {"portable", "native"};
+  pthread_attr_t attributes;
+  CHECK(pthread_attr_init(&attributes) == 0 && pthread_attr_setstacksize(&attributes, 128 << 10) == 0);
+  for (int i = 0; i < 2; i++) {
+    pthread_t thread;
+    CHECK(pthread_create(&thread, &attributes, load_and_run, numerics[i]) == 0 && pthread_join(thread, NULL) == 0);
+  }
+  CHECK(pthread_attr_destroy(&attributes) == 0);
+}
+
 /* Threads that share immutable handles: a tokenizer and a chat template. */
 static void *share(void *userdata) {
   const oribi_chat_template *chat = userdata;
@@ -104,6 +129,7 @@ void test_threads(void) {
   together_as_alone(tiny_model());
   a_handle_in_use_says_so();
   immutable_handles_are_shared();
+  a_small_stack_suffices();
   if (real_model() != NULL) {
     oribi_model *model = NULL;
     OK(oribi_model_open(real_model(), NULL, &model));
