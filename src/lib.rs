@@ -13,6 +13,8 @@ pub mod bench;
 #[cfg(feature = "capi")]
 pub mod capi;
 pub mod chat;
+#[cfg(feature = "compare")]
+pub mod compare;
 pub mod dtype;
 #[cfg(feature = "eval")]
 pub mod eval;

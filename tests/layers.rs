@@ -23,6 +23,7 @@ const LAYERS: &[(u32, &[&str])] = &[
     (5, &["synth"]),
     (5, &["bench"]),
     (6, &["capi"]),
+    (6, &["compare"]),
 ];
 
 /// What the C kernels may include besides their own headers: types, limits, intrinsics, `memcpy`. No allocation, no
