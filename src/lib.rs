@@ -24,6 +24,8 @@ pub mod importance;
 pub mod mapped_file;
 pub mod model;
 pub mod quant;
+#[cfg(feature = "quantize")]
+pub mod quantize;
 pub mod sampler;
 pub mod session;
 #[cfg(feature = "synth")]

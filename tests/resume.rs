@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use oribi::dtype::DType;
-use oribi::gguf::{Found, Gguf, GgufBuilder, ResumableWriter};
+use oribi::gguf::{Found, Gguf, GgufBuilder, ResumableWriter, Sink};
 use oribi::{Error, ErrorKind, Result};
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
@@ -32,7 +32,7 @@ fn write(writer: &mut ResumableWriter, end: usize) {
         if index >= end {
             return;
         }
-        let fill = |sink: &mut dyn FnMut(&[u8]) -> Result<()>| {
+        let fill = |sink: Sink<'_>| {
             sink(&data(index)[..13])?;
             sink(&data(index)[13..])?;
             Ok(index as u128 + 100)
@@ -135,7 +135,7 @@ fn an_error_leaves_nothing_and_an_old_file_stays() {
     fs::write(&path, "old").unwrap();
     let (mut writer, _) = begin(&path, "job").unwrap();
     write(&mut writer, 1);
-    let fails = |_: &mut dyn FnMut(&[u8]) -> Result<()>| Err(Error::new(ErrorKind::InvalidModel, "bad weights"));
+    let fails = |_: Sink<'_>| Err(Error::new(ErrorKind::InvalidModel, "bad weights"));
     assert!(writer.stream_tensor("b", fails).is_err());
     assert!(writer.commit().is_err());
     assert_eq!(listed(folder.path()), ["made.gguf"]);

@@ -31,7 +31,7 @@ mod writer;
 
 pub use encode::{MetadataScalar, MetadataValue, RawStr};
 pub use metadata::Metadata;
-pub use resume::{Found, ResumableWriter, StillHolds};
+pub use resume::{Found, ResumableWriter, Sink, StillHolds};
 pub use tensor::TensorInfo;
 pub use value::{Array, ByteStrings, Value, ValueType};
 pub use writer::{GgufBuilder, GgufWriter, TensorSink};

@@ -48,6 +48,9 @@ pub enum Found {
 /// Whether the mark of a finished tensor (its index, the mark) still holds, see [`ResumableWriter::stream_tensor`].
 pub type StillHolds<'a> = &'a mut dyn FnMut(usize, u128) -> Result<bool>;
 
+/// Takes the bytes of a tensor, piece by piece.
+pub type Sink<'a> = &'a mut (dyn FnMut(&[u8]) -> Result<()> + Send);
+
 /// A GGUF file being written that can be gone on with. Dropped before [`commit`](Self::commit) or [`suspend`](Self::suspend),
 /// it removes what it has written: an ordinary error leaves nothing behind.
 #[derive(Debug)]
@@ -140,11 +143,7 @@ impl ResumableWriter {
 
     /// [`GgufWriter::stream_tensor`], where `fill` returns a mark of what the tensor was made from (a hash of its source,
     /// say), which the journal keeps.
-    pub fn stream_tensor(
-        &mut self,
-        name: &str,
-        fill: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<u128>,
-    ) -> Result<()> {
+    pub fn stream_tensor(&mut self, name: &str, fill: impl FnOnce(Sink<'_>) -> Result<u128>) -> Result<()> {
         let Some(writer) = &mut self.writer else { bail!(InvalidState, "the file is closed") };
         let index = writer.n_written();
         let mut mark = 0;

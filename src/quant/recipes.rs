@@ -311,7 +311,7 @@ impl Recipe {
 }
 
 /// The format for rows of `k` elements: itself, the nearest with blocks of 32, or F16.
-fn fit(dtype: DType, k: usize) -> DType {
+pub(crate) fn fit(dtype: DType, k: usize) -> DType {
     let fits = |dtype: DType| k.is_multiple_of(dtype.block_len());
     if fits(dtype) {
         return dtype;

@@ -213,7 +213,7 @@ fn cut(text: &str) -> String {
 }
 
 /// A name from the file, with control characters escaped: a terminal must not obey a model file.
-fn printable(name: &str) -> String {
+pub fn printable(name: &str) -> String {
     name.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 

@@ -8,12 +8,14 @@ mod generation;
 mod inspect;
 mod interrupt;
 mod kernels;
+mod level;
 mod memory;
 mod models;
 mod options;
 mod output;
 mod progress;
 mod prompt;
+mod quantize;
 mod run;
 mod sampling;
 mod synth;
@@ -43,6 +45,7 @@ enum Command {
     Inspect(inspect::Args),
     Bench(bench::Args),
     Models(models::Args),
+    Quantize(quantize::Args),
     Synth(synth::Args),
     Tokenize(tokenize::Args),
 }
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Models(args) => models::run(args),
+        Command::Quantize(args) => quantize::run(args),
         Command::Synth(args) => synth::run(args),
         Command::Tokenize(args) => tokenize::run(args),
     };

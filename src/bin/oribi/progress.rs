@@ -13,19 +13,29 @@ pub struct Progress {
     label: &'static str,
     began: Instant,
     terminal: bool,
+    template: &'static str,
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
     /// Starts the clock; nothing is shown yet.
     pub fn new(label: &'static str) -> Self {
-        Progress { label, began: Instant::now(), terminal: std::io::stderr().is_terminal(), bar: None }
+        Progress::with(label, "{msg} [{bar:32}] {percent}%")
+    }
+
+    /// The same for bytes, with their rate and the time left.
+    pub fn bytes(label: &'static str) -> Self {
+        Progress::with(label, "{msg} [{bar:32}] {percent}%, {binary_bytes_per_sec}, {eta} left")
+    }
+
+    fn with(label: &'static str, template: &'static str) -> Self {
+        Progress { label, began: Instant::now(), terminal: std::io::stderr().is_terminal(), template, bar: None }
     }
 
     /// `done` of `total` is done.
     pub fn update(&mut self, done: u64, total: u64) {
         if self.bar.is_none() && self.terminal && self.began.elapsed() >= QUIET_FOR {
-            let style = ProgressStyle::with_template("{msg} [{bar:32}] {percent}%");
+            let style = ProgressStyle::with_template(self.template);
             let bar = ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.set_message(self.label);
             self.bar = Some(bar);

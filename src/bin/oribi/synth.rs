@@ -3,14 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use oribi::dtype::TABLE;
+use oribi::Result;
 use oribi::quant;
-use oribi::quant::recipes::{RECIPES, Recipe};
 use oribi::synth::{self, PRESETS, ShapeOptions};
-use oribi::{Error, ErrorKind, Result};
 
 use crate::progress::Progress;
-use crate::{interrupt, output};
+use crate::{interrupt, level, output};
 
 /// Make a model file with random weights, for benches and tests.
 ///
@@ -102,7 +100,7 @@ impl ShapeArgs {
 
 pub fn run(args: Args) -> Result<()> {
     let shape = args.shape.options().resolve()?;
-    let level = level(&args.level, args.pure)?;
+    let level = level::find(&args.level, args.pure, quant::is_supported)?;
     interrupt::install()?;
     let bar = Mutex::new(Progress::new("writing"));
     let progress = |done: u64, total: u64| {
@@ -128,16 +126,4 @@ pub fn run(args: Args) -> Result<()> {
         output::human_count(summary.n_elems),
         output::human_bytes(summary.n_bytes)
     ))
-}
-
-fn level(name: &str, pure: bool) -> Result<Recipe> {
-    let Some(level) = Recipe::find(name) else {
-        let levels = RECIPES.iter().map(|recipe| recipe.name);
-        let is_level = |name: &str| RECIPES.iter().any(|recipe| recipe.name == name);
-        let formats = TABLE.iter().filter(|row| quant::is_supported(row.dtype) && !is_level(row.name));
-        let known: Vec<_> = levels.chain(formats.map(|row| row.name)).collect();
-        let text = format!("type {name:?} is not known; there are {}", known.join(", "));
-        return Err(Error::new(ErrorKind::InvalidArgument, text));
-    };
-    Ok(if pure { Recipe::pure(level.base) } else { level })
 }
