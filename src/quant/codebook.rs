@@ -16,11 +16,11 @@ use super::floats::half_at;
 const LEN: usize = 32;
 
 /// The non-linear levels of IQ4_NL and IQ4_XS (`kvalues_iq4nl` of ggml).
-const IQ4: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+pub(super) const IQ4: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
 /// The values of a 4-bit float with 2 exponent bits and 1 fraction bit, doubled so that they are integers (OCP Microscaling
 /// Formats 1.0, section 5.3.3). The negative zero is a plain zero, as in ggml.
-const E2M1: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+pub(super) const E2M1: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 
 pub(super) fn iq4_nl(bytes: &[u8], block: &mut Block) {
     block.shape(LEN, LEN, false);

@@ -1,83 +1,183 @@
-//! Blocks of 32 elements with their own binary16 scale: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0.
+//! Blocks of 32 elements with their own binary16 scale: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0. Eight blocks are searched at once.
 
-use super::bits::{fifth_bits, nibbles, put_half, saturating_half};
+use half::f16;
+
+use super::affine::{self, Minimum};
+use super::bits::{fifth_bits, nibbles, put_half, storable};
+use super::groups::{Groups, Importance, in_row_order};
+use super::lanes::{LANES, Lanes, PerGroup};
+use super::levels::{Integers, Levels};
+use super::symmetric;
 
 /// Elements in a block.
 const LEN: usize = 32;
 
-/// Calls `encode` with every block of a row and its bytes.
-fn each_block(row: &[f32], out: &mut [u8], mut encode: impl FnMut(&[f32; LEN], &mut [u8])) {
-    let (blocks, _) = row.as_chunks::<LEN>();
-    let block_bytes = out.len() / blocks.len();
-    blocks.iter().zip(out.chunks_exact_mut(block_bytes)).for_each(|(x, out)| encode(x, out));
+/// Where the extreme value of a block goes, in codes. Beyond the last code it is clipped. Four bits: the side with one code
+/// more first, then the other.
+const ANCHORS_4: &[f32] = &[-8.0, -7.0, -7.3, -7.6, -8.3, -8.6, -9.0, -9.4, -9.8, 6.6, 7.0, 7.4, 7.8, 8.2, 8.7];
+const ANCHORS_5: &[f32] =
+    &[-16.0, -14.5, -15.0, -15.3, -15.6, -16.3, -16.6, -17.0, -17.5, -18.0, 14.6, 15.0, 15.4, 15.8, 16.3, 16.8];
+const ANCHORS_8: &[f32] = &[-127.0, 127.0, 126.0, 126.5, 127.5, -128.0, -126.0, -125.0, 124.0, -124.0];
+/// How far codes reach below 0 and above the top; less than 0 leaves a part of the range unused.
+const TRIMS: &[(f32, f32)] = &[
+    (0.0, 0.0),
+    (0.3, 0.3),
+    (-0.3, -0.3),
+    (0.3, -0.3),
+    (-0.3, 0.3),
+    (0.6, 0.0),
+    (0.0, 0.6),
+    (0.6, 0.6),
+    (0.9, 0.3),
+    (0.3, 0.9),
+    (0.9, 0.9),
+    (1.3, 0.6),
+    (0.6, 1.3),
+    (0.0, -1.0),
+];
+
+/// The scales of eight blocks and all their codes.
+pub(super) struct Blocks {
+    scales: [f16; LANES],
+    mins: [f16; LANES],
+    codes: [u8; LANES * LEN],
 }
 
-/// `x * (1 / d)`, rounded and held between `low` and `high`; 0 where d is 0.
-fn round_by(x: f32, d: f32, low: f32, high: f32) -> f32 {
-    if d == 0.0 { 0.0 } else { (x / d).clamp(low, high).round_ties_even() }
+impl Blocks {
+    /// Gives every block of `out` its scale, minimum and codes.
+    pub(super) fn write(&self, out: &mut [u8], block_bytes: usize, write: impl Fn(&mut [u8], f16, f16, &[u8; LEN])) {
+        let (codes, _) = self.codes.as_chunks::<LEN>();
+        for (n, out) in out.chunks_exact_mut(block_bytes).enumerate() {
+            write(out, self.scales[n], self.mins[n], &codes[n]);
+        }
+    }
 }
 
-/// A block of signed codes of `n_bits`: its scale and the codes with `2^(n_bits - 1)` added.
-fn symmetric(x: &[f32; LEN], n_bits: u32) -> (half::f16, [u8; LEN]) {
-    let half_range = (1 << (n_bits - 1)) as f32;
-    let extreme = x.iter().fold(0.0f32, |m, &x| if x.abs() > m.abs() { x } else { m });
-    let d = saturating_half(extreme / -half_range);
-    let codes = x.map(|x| (round_by(x, d.to_f32(), -half_range, half_range - 1.0) + half_range) as u8);
-    (d, codes)
+/// Blocks of signed codes, as `code` makes bytes of them.
+#[inline(always)]
+pub(super) fn symmetric_blocks<V: Lanes>(
+    groups: &Groups<LEN>,
+    levels: impl Levels,
+    anchors: &[f32],
+    code: impl Fn(f32) -> u8,
+) -> Blocks {
+    let scales = symmetric::search::<V, LEN>(groups, levels, anchors).scale.store().0.map(storable);
+    let stored = V::load(&PerGroup(scales.map(f16::to_f32)));
+    let mut blocks = Blocks { scales, mins: [f16::ZERO; LANES], codes: [0; LANES * LEN] };
+    in_row_order(&symmetric::codes(groups, levels, stored), &mut blocks.codes, code);
+    blocks
 }
 
-/// A block of unsigned codes of `n_bits`: its scale, its minimum and the codes.
-fn affine(x: &[f32; LEN], n_bits: u32) -> (half::f16, half::f16, [u8; LEN]) {
-    let top = ((1 << n_bits) - 1) as f32;
-    let (low, high) = x.iter().fold((f32::MAX, f32::MIN), |(low, high), &x| (low.min(x), high.max(x)));
-    let m = saturating_half(low);
-    let d = saturating_half(high / top - low / top);
-    (d, m, x.map(|x| round_by(x - m.to_f32(), d.to_f32(), 0.0, top) as u8))
+/// Blocks of codes from 0 to `top` above a minimum.
+#[inline(always)]
+fn affine_blocks<V: Lanes>(groups: &Groups<LEN>, top: f32) -> Blocks {
+    let best = affine::search::<V, LEN>(groups, top, Minimum::Any, TRIMS);
+    let (mins, min) = stored(best.min);
+    // The minimum moved when it was rounded; the best scale with the rounded one is another.
+    let (_, scale) = stored(best.scale);
+    let [q, qq, xq, _] = affine::normal_sums(groups, top, scale, min);
+    let (scales, scale) = stored((xq - min * q).over(qq));
+    let mut blocks = Blocks { scales, mins, codes: [0; LANES * LEN] };
+    in_row_order(&affine::codes(groups, top, scale, min), &mut blocks.codes, |q| q as u8);
+    blocks
 }
 
-pub(super) fn q4_0(row: &[f32], _importance: Option<&[f32]>, out: &mut [u8]) {
-    each_block(row, out, |x, out| {
-        let (d, codes) = symmetric(x, 4);
-        put_half(out, d);
-        nibbles(&codes, &mut out[2..]);
-    });
+/// As they are written and as they are read.
+#[inline(always)]
+fn stored<V: Lanes>(values: V) -> ([f16; LANES], V) {
+    let halves = values.store().0.map(storable);
+    (halves, V::load(&PerGroup(halves.map(f16::to_f32))))
 }
 
-pub(super) fn q4_1(row: &[f32], _importance: Option<&[f32]>, out: &mut [u8]) {
-    each_block(row, out, |x, out| {
-        let (d, m, codes) = affine(x, 4);
-        put_half(out, d);
-        put_half(&mut out[2..], m);
-        nibbles(&codes, &mut out[4..]);
-    });
+/// Eight blocks of a row, from block `8 n` on; past the row's end zeros.
+#[inline(always)]
+pub(super) fn eight<V: Lanes>(row: &[f32], importance: &Importance, n: usize) -> Groups<LEN> {
+    let mut groups = Groups::EMPTY;
+    groups.load::<V>(row, importance, n * LANES * LEN);
+    groups
 }
 
-pub(super) fn q5_0(row: &[f32], _importance: Option<&[f32]>, out: &mut [u8]) {
-    each_block(row, out, |x, out| {
-        let (d, codes) = symmetric(x, 5);
-        put_half(out, d);
-        fifth_bits(&codes, &mut out[2..]);
-        nibbles(&codes, &mut out[6..]);
-    });
+#[inline(always)]
+pub(super) fn q4_0<V: Lanes>(row: &[f32], importance: &Importance, out: &mut [u8]) {
+    for (n, out) in out.chunks_mut(LANES * 18).enumerate() {
+        let groups = &eight::<V>(row, importance, n);
+        symmetric_blocks::<V>(groups, Integers::new(-8, 7), ANCHORS_4, |q| (q + 8.0) as u8).write(
+            out,
+            18,
+            |out, d, _, codes| {
+                put_half(out, d);
+                nibbles(codes, &mut out[2..]);
+            },
+        );
+    }
 }
 
-pub(super) fn q5_1(row: &[f32], _importance: Option<&[f32]>, out: &mut [u8]) {
-    each_block(row, out, |x, out| {
-        let (d, m, codes) = affine(x, 5);
-        put_half(out, d);
-        put_half(&mut out[2..], m);
-        fifth_bits(&codes, &mut out[4..]);
-        nibbles(&codes, &mut out[8..]);
-    });
+#[inline(always)]
+pub(super) fn q4_1<V: Lanes>(row: &[f32], importance: &Importance, out: &mut [u8]) {
+    for (n, out) in out.chunks_mut(LANES * 20).enumerate() {
+        let groups = &eight::<V>(row, importance, n);
+        affine_blocks::<V>(groups, 15.0).write(out, 20, |out, d, m, codes| {
+            put_half(out, d);
+            put_half(&mut out[2..], m);
+            nibbles(codes, &mut out[4..]);
+        });
+    }
 }
 
-/// The definition that every converter shares, byte for byte: `d = max |x| / 127`, `q = x / d` rounded half away from zero,
-/// with the `d` before it is rounded to binary16.
-pub(super) fn q8_0(row: &[f32], _importance: Option<&[f32]>, out: &mut [u8]) {
-    each_block(row, out, |x, out| {
-        let d = x.iter().fold(0.0f32, |m, x| m.max(x.abs())) / 127.0;
-        let per_d = if d == 0.0 { 0.0 } else { 1.0 / d };
-        put_half(out, saturating_half(d));
-        x.iter().zip(&mut out[2..]).for_each(|(x, code)| *code = (x * per_d).round() as i8 as u8);
-    });
+#[inline(always)]
+pub(super) fn q5_0<V: Lanes>(row: &[f32], importance: &Importance, out: &mut [u8]) {
+    for (n, out) in out.chunks_mut(LANES * 22).enumerate() {
+        let groups = &eight::<V>(row, importance, n);
+        symmetric_blocks::<V>(groups, Integers::new(-16, 15), ANCHORS_5, |q| (q + 16.0) as u8).write(
+            out,
+            22,
+            |out, d, _, codes| {
+                put_half(out, d);
+                fifth_bits(codes, &mut out[2..]);
+                nibbles(codes, &mut out[6..]);
+            },
+        );
+    }
+}
+
+#[inline(always)]
+pub(super) fn q5_1<V: Lanes>(row: &[f32], importance: &Importance, out: &mut [u8]) {
+    for (n, out) in out.chunks_mut(LANES * 24).enumerate() {
+        let groups = &eight::<V>(row, importance, n);
+        affine_blocks::<V>(groups, 31.0).write(out, 24, |out, d, m, codes| {
+            put_half(out, d);
+            put_half(&mut out[2..], m);
+            fifth_bits(codes, &mut out[4..]);
+            nibbles(codes, &mut out[8..]);
+        });
+    }
+}
+
+/// Without an importance this is the definition that every converter shares, byte for byte: `d = max |x| / 127`, and `x / d`
+/// rounded half away from zero with the `d` before it is rounded to binary16. It is close to the best.
+#[inline(always)]
+pub(super) fn q8_0<V: Lanes>(row: &[f32], importance: &Importance, out: &mut [u8]) {
+    if !importance.is_given() {
+        let (blocks, _) = row.as_chunks::<LEN>();
+        return blocks.iter().zip(out.chunks_exact_mut(34)).for_each(|(x, out)| plain_q8_0(x, out));
+    }
+    for (n, out) in out.chunks_mut(LANES * 34).enumerate() {
+        let groups = &eight::<V>(row, importance, n);
+        symmetric_blocks::<V>(groups, Integers::new(-128, 127), ANCHORS_8, |q| q as i8 as u8).write(
+            out,
+            34,
+            |out, d, _, codes| {
+                put_half(out, d);
+                out[2..].copy_from_slice(codes);
+            },
+        );
+    }
+}
+
+fn plain_q8_0(x: &[f32; LEN], out: &mut [u8]) {
+    let largest = x.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+    let d = (largest / 127.0).min(65504.0);
+    let per_d = if d == 0.0 { 0.0 } else { 1.0 / d };
+    put_half(out, f16::from_f32(d));
+    x.iter().zip(&mut out[2..]).for_each(|(x, code)| *code = (x * per_d).round().clamp(-127.0, 127.0) as i8 as u8);
 }

@@ -12,21 +12,56 @@
 //! |---|---|
 //! | `floats.rs` | F32, F16, BF16 |
 //! | `legacy.rs` | Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 |
+//! | `k_quants.rs` | Q2_K, Q3_K, Q4_K, Q5_K, Q6_K |
+//! | `codebook.rs` | IQ4_NL, IQ4_XS, MXFP4 |
+//! | `ternary.rs` | TQ1_0, TQ2_0 |
+//! | `symmetric.rs`, `affine.rs` | the search for a scale, for a scale and a minimum |
+//! | `super_blocks.rs` | the search for scales that are integers times a scale |
+//! | `lanes.rs`, `groups.rs`, `levels.rs` | eight groups at a time; their values and weights; what values are rounded to |
 //! | `bits.rs` | where the bits of a code go |
 
+mod affine;
 mod bits;
+mod codebook;
 mod floats;
+mod groups;
+mod k_quants;
+mod lanes;
 mod legacy;
+mod levels;
+mod super_blocks;
+mod symmetric;
+mod ternary;
 
 use crate::dtype::DType;
 use crate::error::{Result, bail};
+use groups::Importance;
 
 /// What makes a format.
 enum Encoder {
     /// No blocks: any number of elements, any value.
     Floats(fn(&[f32], &mut [u8])),
     /// One row of whole blocks of finite values, the importance of its inputs, and the row's bytes.
-    Rows(fn(&[f32], Option<&[f32]>, &mut [u8])),
+    Rows(fn(&[f32], &Importance, &mut [u8])),
+}
+
+/// A row's encoder, compiled for the vectors that this CPU has. The operations and their order are the same, and no product is
+/// fused with a sum, so the bytes are.
+macro_rules! rows {
+    ($family:ident :: $encode:ident) => {{
+        #[cfg(target_arch = "x86_64")]
+        {
+            #[target_feature(enable = "avx2")]
+            fn avx2(row: &[f32], importance: &Importance, out: &mut [u8]) {
+                $family::$encode::<lanes::Avx2>(row, importance, out);
+            }
+            if is_x86_feature_detected!("avx2") {
+                // SAFETY: the CPU has AVX2, and nothing else is asked of the caller.
+                return Some(Encoder::Rows(|row, importance, out| unsafe { avx2(row, importance, out) }));
+            }
+        }
+        Encoder::Rows($family::$encode::<lanes::Portable>)
+    }};
 }
 
 /// The one list of formats that can be made.
@@ -35,11 +70,21 @@ fn encoder(dtype: DType) -> Option<Encoder> {
         DType::F32 => Encoder::Floats(floats::f32),
         DType::F16 => Encoder::Floats(floats::f16),
         DType::BF16 => Encoder::Floats(floats::bf16),
-        DType::Q4_0 => Encoder::Rows(legacy::q4_0),
-        DType::Q4_1 => Encoder::Rows(legacy::q4_1),
-        DType::Q5_0 => Encoder::Rows(legacy::q5_0),
-        DType::Q5_1 => Encoder::Rows(legacy::q5_1),
-        DType::Q8_0 => Encoder::Rows(legacy::q8_0),
+        DType::Q4_0 => rows!(legacy::q4_0),
+        DType::Q4_1 => rows!(legacy::q4_1),
+        DType::Q5_0 => rows!(legacy::q5_0),
+        DType::Q5_1 => rows!(legacy::q5_1),
+        DType::Q8_0 => rows!(legacy::q8_0),
+        DType::Q2_K => rows!(k_quants::q2_k),
+        DType::Q3_K => rows!(k_quants::q3_k),
+        DType::Q4_K => rows!(k_quants::q4_k),
+        DType::Q5_K => rows!(k_quants::q5_k),
+        DType::Q6_K => rows!(k_quants::q6_k),
+        DType::IQ4_NL => rows!(codebook::iq4_nl),
+        DType::IQ4_XS => rows!(codebook::iq4_xs),
+        DType::MXFP4 => rows!(codebook::mxfp4),
+        DType::TQ1_0 => Encoder::Rows(ternary::tq1_0),
+        DType::TQ2_0 => Encoder::Rows(ternary::tq2_0),
         _ => return None,
     })
 }
@@ -78,9 +123,10 @@ pub fn quantize(dtype: DType, values: &[f32], k: usize, importance: Option<&[f32
     match encoder {
         Encoder::Floats(encode) => encode(values, out),
         Encoder::Rows(encode) => {
+            let importance = Importance::new(importance);
             for (n, (row, out)) in values.chunks_exact(k).zip(out.chunks_exact_mut(row_bytes)).enumerate() {
                 check_finite(dtype, n, row)?;
-                encode(row, importance, out);
+                encode(row, &importance, out);
             }
         }
     }
