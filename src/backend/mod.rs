@@ -325,6 +325,9 @@ pub trait Ops<B: Backend> {
 
     /// `x = cap * tanh(x / cap)`.
     fn softcap(&self, n: usize, cap: f32, x: &B::Rows);
+
+    /// Row 0 of `sums` becomes the sums of the squares of each column of the first `n` rows, formed in float64 and rounded once.
+    fn sum_squares(&self, n: usize, rows: &B::Rows, sums: &B::Rows);
 }
 
 /// Which rows take part in an operation.

@@ -3,13 +3,17 @@
 //! A text is cut into [`Chunks`], each evaluated alone. Whatever makes logits of tokens is a [`LogitSource`]: a session of the
 //! runtime ([`Runtime`]) or the float reference ([`reference::Reference`]). [`perplexity`] measures one source, [`compare`] two in one
 //! pass, and a [`Baseline`] keeps the logits of a few positions so that many candidates can be compared with one model that is
-//! evaluated once. All sums are float64, in one order: the figures are the
+//! evaluated once. [`logits_file`] keeps them on the disk, in few bytes. [`score_choices`] has a model choose among endings of a text,
+//! and an [`ImportanceRun`] measures an importance matrix. All sums are float64, in one order: the figures are the
 //! same for any number of threads.
 
 mod baseline;
+mod choices;
 mod chunks;
 mod comparison;
 mod estimate;
+pub mod logits_file;
+mod measure_importance;
 mod perplexity;
 pub mod reference;
 mod runtime;
@@ -17,13 +21,15 @@ mod scores;
 mod vocabulary;
 
 pub use baseline::Baseline;
+pub use choices::{ChoiceScores, Task, score_choices};
 pub use chunks::{CHUNK_LEN, ChunkOptions, Chunks};
 pub use comparison::{Comparison, Kld, compare};
 pub use estimate::Estimate;
+pub use measure_importance::{ImportanceOptions, ImportanceRun};
 pub use perplexity::{Perplexity, perplexity};
 pub use runtime::Runtime;
 pub use scores::{PairScore, argmax};
-pub use vocabulary::same_vocabulary;
+pub use vocabulary::{same_vocabulary, vocabulary_hash};
 
 use crate::error::{Result, bail};
 use std::ops::Range;

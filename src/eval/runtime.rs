@@ -49,6 +49,11 @@ impl Runtime {
         self
     }
 
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        self.session.model()
+    }
+
     /// The session's options.
     pub fn options(&self) -> &SessionOptions {
         self.session.options()

@@ -2,6 +2,8 @@
 
 use crate::error::{Result, bail};
 use crate::model::Model;
+use crate::tokenizer::Tokenizer;
+use twox_hash::XxHash3_128;
 
 /// Whether the tokens of two models are the same, one by one, so that their logits can be compared.
 ///
@@ -20,9 +22,28 @@ pub fn same_vocabulary(a: &Model, b: &Model) -> Result<()> {
             bail!(InvalidArgument, "the vocabularies differ: token {id} is {a} in one, {b} in the other");
         }
     }
-    let bos = |tokenizer: &crate::tokenizer::Tokenizer| tokenizer.bos().filter(|_| tokenizer.adds_bos());
     if bos(a) != bos(b) {
         bail!(InvalidArgument, "the models begin a text differently: {:?} and {:?}", bos(a), bos(b));
     }
     Ok(())
+}
+
+/// The BOS that a text begins with, if the model wants one.
+fn bos(tokenizer: &Tokenizer) -> Option<u32> {
+    tokenizer.bos().filter(|_| tokenizer.adds_bos())
+}
+
+/// What tells a vocabulary from others: an XXH3 hash of 128 bits over the number of tokens, the text of each, and the BOS that a text
+/// begins with.
+pub fn vocabulary_hash(model: &Model) -> u128 {
+    let (n_vocab, tokenizer) = (model.hparams().n_vocab, model.tokenizer());
+    let mut hash = XxHash3_128::new();
+    hash.write(&(n_vocab as u64).to_le_bytes());
+    for id in 0..n_vocab as u32 {
+        let text = tokenizer.token_text(id).unwrap_or("");
+        hash.write(&(text.len() as u64).to_le_bytes());
+        hash.write(text.as_bytes());
+    }
+    hash.write(&bos(tokenizer).map_or(u64::MAX, u64::from).to_le_bytes());
+    hash.finish_128()
 }

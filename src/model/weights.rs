@@ -36,6 +36,14 @@ impl<B: Backend> Block<B> {
     }
 }
 
+/// What a group of matrices is multiplied with.
+pub(crate) struct Input {
+    /// The tensors of the matrices.
+    pub tensors: Vec<String>,
+    /// Elements of a row of it.
+    pub k: usize,
+}
+
 /// The weights of a model.
 pub(crate) struct Weights<B: Backend> {
     pub token_embd: B::Matrix, // (n_vocab, dim)
@@ -50,6 +58,27 @@ impl<B: Backend> Weights<B> {
     /// The output head.
     pub fn output(&self) -> &B::Matrix {
         self.output.as_ref().unwrap_or(&self.token_embd)
+    }
+
+    /// The inputs of products, block by block, then that of the output head.
+    pub fn inputs(&self, h: &HyperParams) -> Vec<Input> {
+        let of_block = |i: usize| {
+            let tensors = |parts: &[&str]| parts.iter().map(|part| format!("blk.{i}.{part}.weight")).collect();
+            [
+                Input { tensors: tensors(&["attn_q", "attn_k", "attn_v"]), k: h.dim },
+                Input { tensors: tensors(&["attn_output"]), k: h.q_dim() },
+                Input { tensors: tensors(&["ffn_gate", "ffn_up"]), k: h.dim },
+                Input { tensors: tensors(&["ffn_down"]), k: h.ffn_dim },
+            ]
+        };
+        let head = if self.output.is_some() { "output.weight" } else { "token_embd.weight" };
+        let head = Input { tensors: vec![head.to_string()], k: h.dim };
+        (0..self.blocks.len()).flat_map(of_block).chain([head]).collect()
+    }
+
+    /// The first matrix of each group of [`inputs`](Self::inputs), in the same order.
+    pub fn input_matrices(&self) -> impl Iterator<Item = &B::Matrix> {
+        self.blocks.iter().flat_map(|b| [&b.wq, &b.wo, &b.gate, &b.down]).chain([self.output()])
     }
 
     /// The rotation of a block.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::batch::{Batch, Entry, Role};
 use super::forward::{Goal, Pass, forward};
-use super::{Control, Numerics, SequenceId, Session};
+use super::{Control, InputSquares, Numerics, SequenceId, Session};
 use crate::backend::{Arithmetic, Backend, Run};
 use crate::error::{Result, bail};
 use crate::fallible;
@@ -124,10 +124,18 @@ impl Session {
         };
         let (model, scratch, pages) = (&self.model, &self.scratch, self.cache.pages());
         let arithmetic = entries.first().map_or(Arithmetic::Portable, |entry| self.arithmetic(entry.role));
-        cpu.run(arithmetic, &stop, |ops| forward(ops, model.hparams(), model.weights(), scratch, pages, &pass))?;
+        let (hparams, weights) = (model.hparams(), model.weights());
+        match &self.observer {
+            None => cpu.run(arithmetic, &stop, |ops| forward(ops, hparams, weights, scratch, pages, &pass)),
+            Some(observer) => cpu.run(arithmetic, &stop, |ops| {
+                forward(&observer.over(ops, weights), hparams, weights, scratch, pages, &pass)
+            }),
+        }?;
         if stopped.into_inner() {
+            self.observer.iter_mut().for_each(InputSquares::forget);
             bail!(Cancelled, "the batch was cancelled");
         }
+        self.observer.iter_mut().for_each(|observer| observer.absorb(&cpu));
         for &(sequence, n) in &counts {
             self.cache.commit(sequence, n)?;
         }

@@ -10,6 +10,7 @@ mod cache;
 mod embed;
 mod forward;
 mod memory;
+mod observe;
 mod scratch;
 mod state;
 
@@ -28,6 +29,7 @@ pub use crate::backend::KvType;
 pub use self::batch::{Batch, Role};
 pub use self::embed::Pooling;
 pub use self::memory::{MemoryPrediction, check_memory, predict_memory};
+pub use self::observe::InputSquares;
 
 /// Prompt tokens that are computed at once by default: more unpack weights less often, fewer stay in the caches between steps.
 /// Measured on 2 cores with native prompts of 512, at 128, 256 and 512 at once: 2000, 2050 and 1800 tokens/s on a model of 135M
@@ -134,6 +136,7 @@ pub struct Session {
     cache: Cache<Cpu>,
     scratch: Scratch<Cpu>,
     n_outputs: usize,
+    observer: Option<InputSquares>,
 }
 
 /// Defaults filled in, ranges checked.
@@ -170,6 +173,7 @@ impl Session {
             model: Arc::clone(model),
             options,
             n_outputs: 0,
+            observer: None,
         })
     }
 

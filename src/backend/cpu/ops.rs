@@ -26,6 +26,9 @@ const MAX_PARTS: usize = 8;
 /// Up to so many rows, the worker that finishes a product also does the sums and norms that follow it: less than a step costs.
 const FEW_ROWS: usize = 4;
 
+/// Columns whose squares are summed together: a panel, so that no row ends within.
+const SQUARES: usize = PANEL_ROWS;
+
 /// One worker's hand in a pass.
 pub struct CpuOps<'a> {
     pub(super) cpu: &'a Cpu,
@@ -388,6 +391,22 @@ impl Ops<Cpu> for CpuOps<'_> {
                     let at = x.at(row, columns.start);
                     self.map(self.cpu.bound.softcap, at, std::ptr::null(), columns.len(), cap, at);
                 }
+            }
+        });
+    }
+
+    fn sum_squares(&self, n: usize, rows: &Rows, sums: &Rows) {
+        debug_assert_eq!(rows.n(), sums.n());
+        self.worker.parallel(1, |part| {
+            for column in part.share(rows.n(), SQUARES).step_by(SQUARES) {
+                let mut squares = [0f64; SQUARES];
+                for row in 0..n {
+                    // SAFETY: rows are whole panels of 16 columns long, all initialised, and nobody writes them in this step.
+                    let x = unsafe { &*rows.at(row, column).cast::<[f32; SQUARES]>() };
+                    squares.iter_mut().zip(x).for_each(|(sum, &x)| *sum += f64::from(x) * f64::from(x));
+                }
+                // SAFETY: as above, and these columns are this part's alone.
+                unsafe { *sums.at(0, column).cast::<[f32; SQUARES]>() = squares.map(|sum| sum as f32) };
             }
         });
     }

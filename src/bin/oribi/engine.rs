@@ -1,7 +1,7 @@
 //! A loaded model with one sequence: what `run` and `chat` have in common.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use oribi::backend::Storage;
 use oribi::backend::cpu::CpuOptions;
@@ -10,7 +10,7 @@ use oribi::backend::cpu::kernels::Isa;
 use oribi::chat::{ChatTemplate, Message};
 use oribi::generate::{Generation, SequenceForward};
 use oribi::gguf::Gguf;
-use oribi::model::{Model, ModelOptions};
+use oribi::model::Model;
 use oribi::sampler::Sampler;
 use oribi::session::{KvType, MemoryPrediction, Numerics, SequenceId, Session, SessionOptions, predict_memory};
 use oribi::{Error, ErrorKind, Result};
@@ -18,7 +18,7 @@ use oribi::{Error, ErrorKind, Result};
 use crate::generation::{Answer, GenerationArgs};
 use crate::progress::Progress;
 use crate::sampling::SamplingArgs;
-use crate::{interrupt, memory};
+use crate::{loading, memory};
 
 /// How the model runs.
 #[derive(clap::Args)]
@@ -100,17 +100,8 @@ impl Engine {
         let n_threads = args.threads.unwrap_or_else(cores::default_threads);
         let needed = predict_memory(&gguf, args.storage(), &options, n_threads)?;
         memory::check(&needed, args.max_memory)?;
-        let bar = Mutex::new(Progress::new("packing weights"));
-        let progress = |done: u64, total: u64| {
-            if let Ok(mut bar) = bar.lock() {
-                bar.update(done, total);
-            }
-            !interrupt::requested()
-        };
         let cpu = CpuOptions { n_threads: args.threads, isa: args.isa, huge_pages: Some(!args.no_huge_pages) };
-        let options_of_model = ModelOptions { cpu, storage: args.storage(), progress: Some(&progress) };
-        let model = Model::load(gguf, options_of_model)?;
-        drop(bar);
+        let model = loading::model(gguf, cpu, args.storage())?;
         let mut session = Session::new(&model, &options)?;
         let sequence = session.new_sequence()?;
         if args.verbose {

@@ -4,11 +4,14 @@ mod bench;
 mod cache;
 mod chat;
 mod engine;
+mod eval;
 mod generation;
+mod imatrix;
 mod inspect;
 mod interrupt;
 mod kernels;
 mod level;
+mod loading;
 mod memory;
 mod models;
 mod options;
@@ -44,6 +47,8 @@ enum Command {
     Chat(chat::Args),
     Inspect(inspect::Args),
     Bench(bench::Args),
+    Eval(eval::Args),
+    Imatrix(imatrix::Args),
     Models(models::Args),
     Quantize(quantize::Args),
     Synth(synth::Args),
@@ -56,6 +61,8 @@ fn main() -> ExitCode {
         Command::Chat(args) => chat::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Eval(args) => eval::run(args),
+        Command::Imatrix(args) => imatrix::run(args),
         Command::Models(args) => models::run(args),
         Command::Quantize(args) => quantize::run(args),
         Command::Synth(args) => synth::run(args),

@@ -28,6 +28,11 @@ impl Progress {
         Progress::with(label, "{msg} [{bar:32}] {percent}%, {binary_bytes_per_sec}, {eta} left")
     }
 
+    /// The same for chunks of a text, with their number, rate and the time left.
+    pub fn chunks(label: &'static str) -> Self {
+        Progress::with(label, "{msg} [{bar:32}] {pos} of {len} chunks, {per_sec}, {eta} left")
+    }
+
     fn with(label: &'static str, template: &'static str) -> Self {
         Progress { label, began: Instant::now(), terminal: std::io::stderr().is_terminal(), template, bar: None }
     }

@@ -73,27 +73,42 @@ impl<'a> Layer<'a> {
     }
 
     /// Attention with its norms, residual not included: x (n_tokens, dim) to the same.
-    pub(super) fn attend(&self, params: &HyperParams, x: &[f64]) -> Result<Vec<f64>> {
+    pub(super) fn attend(
+        &self,
+        params: &HyperParams,
+        x: &[f64],
+        each_input: &mut dyn FnMut(&str, &[f64]),
+    ) -> Result<Vec<f64>> {
         let x = normed(params, x.to_vec(), Some(&self.attn_norm));
+        each_input(self.attn_q.name(), &x);
         let q = biased(self.attn_q.product(&x)?, self.attn_q_bias.as_deref());
         let k = biased(self.attn_k.product(&x)?, self.attn_k_bias.as_deref());
         let v = biased(self.attn_v.product(&x)?, self.attn_v_bias.as_deref());
         let q = normed(params, q, self.attn_q_norm.as_deref());
         let k = normed(params, k, self.attn_k_norm.as_deref());
         let (q, k) = (self.rotated(params, q, params.n_heads), self.rotated(params, k, params.n_kv_heads));
-        let out = self.attn_output.product(&self.attention.run(&q, &k, &v))?;
+        let attended = self.attention.run(&q, &k, &v);
+        each_input(self.attn_output.name(), &attended);
+        let out = self.attn_output.product(&attended)?;
         Ok(normed(params, out, self.post_attention_norm.as_deref()))
     }
 
     /// The gated feed-forward network with its norms, residual not included: x (n_tokens, dim) to the same.
-    pub(super) fn feed_forward(&self, params: &HyperParams, x: &[f64]) -> Result<Vec<f64>> {
+    pub(super) fn feed_forward(
+        &self,
+        params: &HyperParams,
+        x: &[f64],
+        each_input: &mut dyn FnMut(&str, &[f64]),
+    ) -> Result<Vec<f64>> {
         let x = normed(params, x.to_vec(), Some(&self.ffn_norm));
+        each_input(self.ffn_gate.name(), &x);
         let (mut gate, up) = (self.ffn_gate.product(&x)?, self.ffn_up.product(&x)?);
         let activation = match params.arch.activation {
             Activation::Silu => ops::silu,
             Activation::GeluTanh => ops::gelu_tanh,
         };
         gate.iter_mut().zip(up).for_each(|(gate, up)| *gate = activation(*gate) * up);
+        each_input(self.ffn_down.name(), &gate);
         Ok(normed(params, self.ffn_down.product(&gate)?, self.post_ffw_norm.as_deref()))
     }
 

@@ -61,6 +61,7 @@ impl<'a> Weights<'a> {
 
 /// A matrix (n_rows, n_cols) in its file's format; a row is dequantized when it is needed.
 pub(super) struct Matrix<'a> {
+    name: &'a str,
     dtype: DType,
     bytes: &'a [u8],
     row_bytes: usize,
@@ -70,7 +71,7 @@ pub(super) struct Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     /// A tensor of shape (n_rows, n_cols), in GGUF's order [n_cols, n_rows] or, as a vector, [n_cols].
-    fn new(gguf: &'a Gguf, info: &TensorInfo, n_rows: usize, n_cols: usize) -> Result<Self> {
+    fn new(gguf: &'a Gguf, info: &'a TensorInfo, n_rows: usize, n_cols: usize) -> Result<Self> {
         let (name, dtype) = (&info.name, info.dtype);
         if !quant::is_supported(dtype) {
             bail!(Unsupported, "tensor {name}: type {dtype} cannot be dequantized");
@@ -83,10 +84,15 @@ impl<'a> Matrix<'a> {
         let bytes = gguf.tensor_data(info)?;
         match dtype.row_bytes(n_cols) {
             Some(row_bytes) if fits && row_bytes.checked_mul(n_rows) == Some(bytes.len()) => {
-                Ok(Matrix { dtype, bytes, row_bytes, n_rows, n_cols })
+                Ok(Matrix { name, dtype, bytes, row_bytes, n_rows, n_cols })
             }
             _ => bail!(InvalidModel, "tensor {name} has shape {:?}, not [{n_cols}, {n_rows}]", info.shape),
         }
+    }
+
+    /// The tensor's name.
+    pub(super) fn name(&self) -> &'a str {
+        self.name
     }
 
     /// Row `i` in float32.
@@ -145,7 +151,7 @@ mod tests {
         // 70 rows of 3 columns: more than one task, the last one short.
         let weights: Vec<f32> = (0..210).map(|i| (i * i % 17) as f32 - 8.0).collect();
         let bytes: Vec<u8> = weights.iter().flat_map(|w| w.to_le_bytes()).collect();
-        let matrix = Matrix { dtype: DType::F32, bytes: &bytes, row_bytes: 12, n_rows: 70, n_cols: 3 };
+        let matrix = Matrix { name: "m", dtype: DType::F32, bytes: &bytes, row_bytes: 12, n_rows: 70, n_cols: 3 };
         let x: Vec<f64> = (0..15).map(f64::from).collect();
         let got = matrix.product(&x).unwrap();
         assert_eq!(got.len(), 5 * 70);

@@ -71,11 +71,17 @@ impl<'a> Reference<'a> {
     ///
     /// Errors: `InvalidArgument` for a token beyond the vocabulary.
     pub fn hidden(&self, tokens: &[u32]) -> Result<Vec<f64>> {
+        self.hidden_with(tokens, &mut |_, _| {})
+    }
+
+    /// [`hidden`](Self::hidden) that tells `each_input` what goes into the products of the layers: the name of the tensor, the first
+    /// of those that share the input, and (n_tokens, k) values.
+    pub fn hidden_with(&self, tokens: &[u32], each_input: &mut dyn FnMut(&str, &[f64])) -> Result<Vec<f64>> {
         let mut x = self.embed(tokens)?;
         for layer in &self.layers {
-            let attended = layer.attend(&self.params, &x)?;
+            let attended = layer.attend(&self.params, &x, each_input)?;
             ops::add(&mut x, &attended);
-            let fed = layer.feed_forward(&self.params, &x)?;
+            let fed = layer.feed_forward(&self.params, &x, each_input)?;
             ops::add(&mut x, &fed);
         }
         ops::rms_norm(&mut x, &self.output_norm, self.params.rms_eps.into());
