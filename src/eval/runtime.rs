@@ -37,10 +37,15 @@ impl Runtime {
     /// # Errors
     /// Those of [`Session::new`].
     pub fn with(model: &Arc<Model>, options: SessionOptions) -> Result<Self> {
-        let max_outputs = max_rows(model.hparams().n_vocab, options.n_batch);
-        let mut session = Session::new(model, &SessionOptions { max_outputs, n_sequences: 1, ..options })?;
+        let mut session = Session::new(model, &Runtime::sizes(options, model.hparams().n_vocab))?;
         let sequence = session.new_sequence()?;
         Ok(Runtime { session, sequence, tokens: Vec::new(), stop: None })
+    }
+
+    /// The options of the session that [`with`](Self::with) makes of these, for a model of `n_vocab` tokens: what its memory is
+    /// predicted from.
+    pub fn sizes(options: SessionOptions, n_vocab: usize) -> SessionOptions {
+        SessionOptions { max_outputs: max_rows(n_vocab, options.n_batch), n_sequences: 1, ..options }
     }
 
     /// Asks `stop` all the time, at least every 50 ms; once it says `true`, the evaluation ends with `Cancelled`.

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use oribi::backend::Storage;
 use oribi::backend::cpu::kernels::Isa;
 use oribi::backend::cpu::{CpuOptions, cores};
-use oribi::eval::{CHUNK_LEN, ChunkOptions};
+use oribi::eval::{CHUNK_LEN, ChunkOptions, Runtime};
 use oribi::gguf::Gguf;
-use oribi::model::{Model, ModelOptions};
+use oribi::model::{HyperParams, Model, ModelOptions};
 use oribi::session::{KvType, Numerics, SessionOptions, predict_memory};
 use oribi::{Error, Result};
 
@@ -83,7 +83,8 @@ impl EvaluationArgs {
     pub fn load(&self, path: &Path) -> Result<Arc<Model>> {
         let load = |gguf: Gguf| {
             let n_threads = self.threads.unwrap_or_else(cores::default_threads);
-            let needed = predict_memory(&gguf, self.storage(), &self.session_options(self.ctx), n_threads)?;
+            let options = Runtime::sizes(self.session_options(self.ctx), HyperParams::from_gguf(&gguf)?.n_vocab);
+            let needed = predict_memory(&gguf, self.storage(), &options, n_threads)?;
             memory::check(&needed, self.max_memory)?;
             model(gguf, self.cpu(), self.storage())
         };
