@@ -6,6 +6,7 @@ mod common;
 #[path = "common/tiny.rs"]
 mod tiny;
 
+use oribi::backend::cpu::CpuOptions;
 use oribi::dtype::DType;
 use oribi::eval::reference::Reference;
 use oribi::eval::{ChunkOptions, Chunks, ImportanceOptions, ImportanceRun};
@@ -17,6 +18,7 @@ use oribi::{ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 use tiny::{Shape, tiny, write};
 
@@ -108,10 +110,26 @@ fn what_is_measured_is_the_reference_s_on_gemma3() {
     check_against_reference("gemma-3-270m-q4_k_m.gguf", if common::test_all() { 512 } else { 24 }, (1e-3, 2e-2));
 }
 
-/// Seven blocks of random weights, written once.
-fn tiny_model() -> std::sync::Arc<Model> {
+/// Two blocks of random weights.
+fn tiny_model() -> Arc<Model> {
+    tiny_model_on(None)
+}
+
+fn tiny_model_on(n_threads: Option<usize>) -> Arc<Model> {
     let bytes = write(tiny(Shape { n_blocks: 2, ..Shape::new("gemma3", DType::Q8_0) }));
-    Model::load(Gguf::from_bytes(bytes).unwrap(), ModelOptions::default()).unwrap()
+    let cpu = CpuOptions { n_threads, ..CpuOptions::default() };
+    Model::load(Gguf::from_bytes(bytes).unwrap(), ModelOptions { cpu, ..ModelOptions::default() }).unwrap()
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let of = |n_threads| {
+        let model = tiny_model_on(Some(n_threads));
+        measure(ImportanceRun::new(&model, chunks(&model, 300, 1), &PORTABLE).unwrap())
+    };
+    let one = of(1);
+    assert_eq!(one.len(), 15); // seven matrices of two blocks, and the head
+    [2, 3, 7].iter().for_each(|&n_threads| assert_eq!(of(n_threads), one, "{n_threads} threads"));
 }
 
 #[test]
@@ -268,11 +286,13 @@ fn both_forms_of_llama_imatrix_are_read_and_hold_what_is_measured_here() {
     }
 }
 
-/// `oribi imatrix` of some chunks of the text into `out`.
+const FEW: [&str; 4] = ["--chunks", "24", "--save-every", "2"];
+
+/// `oribi imatrix` of the text, in chunks of 32 tokens, into `out`.
 fn command(out: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_oribi"));
     command.arg("imatrix").arg(common::model(SMOLLM2)).arg("-f").arg(common::data("eval-en.txt")).arg("-o").arg(out);
-    command.args(["-c", "32", "--chunks", "24", "--save-every", "2"]).args(more);
+    command.args(["-c", "32"]).args(more);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -281,14 +301,14 @@ fn command(out: &Path, more: &[&str]) -> Command {
 fn a_killed_measurement_leaves_nothing_half_and_goes_on_to_the_same_file() {
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole.gguf");
-    let done = command(&whole, &[]).output().unwrap();
+    let done = command(&whole, &FEW).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "a checkpoint is left over");
 
     let out = folder.path().join("killed.gguf");
     let mut random = tiny::Random(std::process::id().into());
     for _ in 0..8 {
-        let mut child = command(&out, &[]).spawn().unwrap();
+        let mut child = command(&out, &FEW).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(200 + random.next() % 900));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -296,10 +316,28 @@ fn a_killed_measurement_leaves_nothing_half_and_goes_on_to_the_same_file() {
             ImportanceMatrix::open(&out).unwrap();
         }
     }
-    let done = command(&out, &[]).output().unwrap();
+    let done = command(&out, &FEW).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     assert!(std::fs::read(&out).unwrap() == std::fs::read(&whole).unwrap(), "the resumed file differs");
     assert!(!folder.path().join("killed.gguf.checkpoint").exists());
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_saves_what_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, checkpoint) = (folder.path().join("m.gguf"), folder.path().join("m.gguf.checkpoint"));
+    let many = ["--chunks", "800", "--save-every", "1"];
+    let mut child = command(&out, &many).spawn().unwrap();
+    while !checkpoint.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended without a checkpoint");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let done = child.wait_with_output().unwrap();
+    let error = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.code() == Some(130) && error.contains("are saved in"), "{error}");
+    assert!(!out.exists() && ImportanceMatrix::open(&checkpoint).unwrap().chunk_count() > 0);
 }
 
 #[test]
@@ -308,12 +346,12 @@ fn a_checkpoint_of_something_else_is_not_overwritten_and_files_are_merged() {
     let (out, merged) = (folder.path().join("m.gguf"), folder.path().join("merged.gguf"));
     let checkpoint = folder.path().join("m.gguf.checkpoint");
     matrix().write(&checkpoint).unwrap();
-    let refused = command(&out, &[]).output().unwrap();
+    let refused = command(&out, &FEW).output().unwrap();
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && error.contains("m.gguf.checkpoint") && error.contains("--restart"), "{error}");
     assert!(!out.exists() && ImportanceMatrix::open(&checkpoint).unwrap() == matrix());
 
-    let done = command(&out, &["--restart"]).output().unwrap();
+    let done = command(&out, &[&FEW[..], &["--restart"]].concat()).output().unwrap();
     assert!(done.status.success() && !checkpoint.exists(), "{}", String::from_utf8_lossy(&done.stderr));
     let one = ImportanceMatrix::open(&out).unwrap();
     let done = Command::new(env!("CARGO_BIN_EXE_oribi"))
