@@ -191,6 +191,14 @@ enum oribi_phase
      * A batch or a prompt is being computed: tokens that are computed, and of the batch.
      */
     ORIBI_PHASE_PROMPT = 2,
+    /**
+     * A file is being quantized: bytes of the input's tensors that are done, and of all.
+     */
+    ORIBI_PHASE_QUANTIZE = 3,
+    /**
+     * A text is being evaluated: chunks that are done, and of all.
+     */
+    ORIBI_PHASE_EVALUATE = 4,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -634,8 +642,7 @@ typedef struct oribi_model oribi_model;
  * - isa (a text): use no instruction set above this: scalar, avx2, avxvnni, avx512, amx, neon, dotprod, i8mm
  * - pack_weights (a bool): bring all weights into the layout of the kernels at load; false leaves them in the file: starts at once, runs slowly
  * - huge_pages (a bool): ask the system for huge pages for the weights
- * - max_memory (an integer): bytes that a model with one session may take; more is refused, before anything is read and
- *   before a session is made; 0 is no limit
+ * - max_memory (an integer): bytes that a model with one session may take; more is refused, before anything is read and before a session is made; 0 is no limit
  *
  * For sessions:
  *
@@ -682,6 +689,12 @@ typedef struct oribi_model oribi_model;
  * - stop_strings (a list of texts): texts that end the generation and are not part of it
  * - stop_tokens (a list of tokens): tokens that end the generation, beside those that the model ends with
  * - show_special (a bool): show control tokens in the text as the vocabulary writes them
+ *
+ * For oribi_file_quantize():
+ *
+ * - tensor_types (a list of texts): REGEX=TYPE: matrices whose names match have this type whatever the level; the first that matches decides
+ * - importance (a text): path of an importance matrix, which weighs the errors of columns
+ * - requantize (a bool): encode tensors again that are quantized already, which adds one rounding to another
  */
 typedef struct oribi_options oribi_options;
 
@@ -1319,6 +1332,34 @@ oribi_status oribi_file_tensor_shape(const struct oribi_file *file,
 oribi_status oribi_file_tensor_len(const struct oribi_file *file, size_t index, uint64_t *n_bytes);
 
 /**
+ * Write a file that has this file's metadata, and its matrices at a quantization level: Q4_K_M, Q8_0, F16, or a format such as Q4_K for
+ * all of them. `path` takes its name when it is whole; a file of that name is replaced then, and not before. A call that was
+ * cancelled or killed leaves what is done beside it, and the same call later goes on with it.
+ *
+ * The options tensor_types, importance and requantize are for this function; so is n_threads. Callbacks hear of
+ * ORIBI_PHASE_QUANTIZE. Values that are not finite are refused, naming the tensor.
+ *
+ * Threads: any, several at once. Errors: ORIBI_STATUS_INVALID_ARGUMENT for an unknown level, a rule that is about no matrix, or
+ * tensors that are quantized already without the option requantize; ORIBI_STATUS_UNSUPPORTED for a format that cannot be read or
+ * made; ORIBI_STATUS_INVALID_MODEL; ORIBI_STATUS_INVALID_STATE, also when another process writes the same file;
+ * ORIBI_STATUS_CANCELLED; ORIBI_STATUS_IO; ORIBI_STATUS_OUT_OF_MEMORY; what a wrong importance matrix says.
+ */
+oribi_status oribi_file_quantize(const struct oribi_file *file,
+                                 const struct oribi_options *options,
+                                 const char *level,
+                                 const char *path);
+
+/**
+ * The bytes of the file that oribi_file_quantize() would write: exact, and known from the header alone.
+ *
+ * Threads: any, several at once. Errors: those of oribi_file_quantize() that the header decides.
+ */
+oribi_status oribi_file_quantized_len(const struct oribi_file *file,
+                                      const struct oribi_options *options,
+                                      const char *level,
+                                      uint64_t *n_bytes);
+
+/**
  * Open a file by its path and load the model in it: oribi_file_open() and oribi_model_load() in one.
  *
  * The host frees the result with oribi_model_free(). Threads: any. Errors: those of both.
@@ -1436,6 +1477,24 @@ bool oribi_model_is_native(const struct oribi_model *model);
  * Threads: any, several at once.
  */
 double oribi_model_load_seconds(const struct oribi_model *model);
+
+/**
+ * The perplexity of a text with its standard error: chunks of 512 tokens are evaluated each for itself, and the second half of each
+ * is scored, as most tools of the field do it. `max_chunks` bounds how many, from the beginning; 0 is all that the text has. The
+ * figures are the same for any number of threads; to compare machines or files, set the option numerics to portable.
+ *
+ * `options` may be NULL; those for sessions apply, except for n_ctx, n_sequences and max_outputs. Callbacks hear of
+ * ORIBI_PHASE_EVALUATE. Threads: any, several at once. Errors: ORIBI_STATUS_INVALID_ARGUMENT, also for a text of less than one
+ * chunk or less than max_chunks; ORIBI_STATUS_OUT_OF_MEMORY, also when the option max_memory does not allow it;
+ * ORIBI_STATUS_CANCELLED; ORIBI_STATUS_INVALID_STATE.
+ */
+oribi_status oribi_model_perplexity(const struct oribi_model *model,
+                                    const struct oribi_options *options,
+                                    const char *text_data,
+                                    size_t len_bytes,
+                                    size_t max_chunks,
+                                    double *perplexity_value,
+                                    double *standard_error);
 
 /**
  * The tokenizer of a loaded model, which it keeps alive.

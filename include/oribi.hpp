@@ -408,6 +408,15 @@ class file {
     return detail::result<std::uint64_t>([&](auto out) { return oribi_file_predict_memory(get(), options.get(), part, out); });
   }
 
+  /// Writes the file at a quantization level, as oribi_file_quantize() does.
+  void quantize(const char *level, const std::string &path, const options &options = {}) const {
+    detail::checked([&] { return oribi_file_quantize(get(), options.get(), level, path.c_str()); });
+  }
+  /// The bytes of that file, from the header alone.
+  std::uint64_t quantized_len(const char *level, const options &options = {}) const {
+    return detail::result<std::uint64_t>([&](auto out) { return oribi_file_quantized_len(get(), options.get(), level, out); });
+  }
+
   /// The type of a metadata value.
   struct value_type {
     oribi_value_type type;
@@ -507,6 +516,20 @@ class model {
   std::uint64_t bytes_per_token() const noexcept { return oribi_model_bytes_per_token(get()); }
   bool is_native() const noexcept { return oribi_model_is_native(get()); }
   double load_seconds() const noexcept { return oribi_model_load_seconds(get()); }
+
+  /// A perplexity and its standard error.
+  struct estimate {
+    double value, standard_error;
+  };
+  /// How well the model predicts a text; at most so many chunks of it, 0 for all.
+  estimate perplexity(std::string_view text, std::size_t max_chunks = 0, const options &options = {}) const {
+    estimate found{};
+    detail::checked([&] {
+      return oribi_model_perplexity(get(), options.get(), text.data(), text.size(), max_chunks, &found.value,
+                                    &found.standard_error);
+    });
+    return found;
+  }
 
   oribi_model *get() const noexcept { return handle_.get(); }
 

@@ -79,8 +79,8 @@ macro_rules! suites {
 }
 
 suites! {
-    batch cancel chat cpu decoder file generation memory metadata model options order sampler session state status tensors text
-    threads tokenizer
+    batch cancel chat cpu decoder file generation memory metadata model options order perplexity quantize sampler session state
+    status tensors text threads tokenizer
 }
 
 /// The suites that say more on a real model.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The files of src/capi with something to say in the header, in the header's order.
-const PARTS: [&str; 21] = [
+const PARTS: [&str; 23] = [
     "version",
     "status",
     "text",
@@ -20,7 +20,9 @@ const PARTS: [&str; 21] = [
     "sources",
     "metadata",
     "tensors",
+    "quantize",
     "model",
+    "perplexity",
     "tokenizer",
     "decoder",
     "chat",

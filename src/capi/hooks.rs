@@ -1,5 +1,6 @@
 //! What the host hears of and says to a handle at work: log, progress, cancel.
 
+use std::borrow::Borrow;
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,6 +26,10 @@ pub enum oribi_phase {
     LOAD = 1,
     /// A batch or a prompt is being computed: tokens that are computed, and of the batch.
     PROMPT = 2,
+    /// A file is being quantized: bytes of the input's tensors that are done, and of all.
+    QUANTIZE = 3,
+    /// A text is being evaluated: chunks that are done, and of all.
+    EVALUATE = 4,
 }
 
 /// Hears a message: UTF-8 of `len_bytes` bytes, with a NUL behind it, lent for the call.
@@ -119,25 +124,25 @@ impl Hooks {
 }
 
 /// Hooks as work on several threads asks for them: the host is called on the thread of the call alone, the others learn what it
-/// said.
-pub(super) struct Watch<'a> {
-    hooks: &'a Hooks,
+/// said. `H` is [`Hooks`], borrowed or owned.
+pub(super) struct Watch<H> {
+    hooks: H,
     caller: ThreadId,
     stopped: AtomicBool,
     /// What the host heard last.
     told: AtomicU64,
 }
 
-impl<'a> Watch<'a> {
+impl<H: Borrow<Hooks>> Watch<H> {
     /// For work that this thread's call has others do.
-    pub fn new(hooks: &'a Hooks) -> Self {
+    pub fn new(hooks: H) -> Self {
         Watch { hooks, caller: thread::current().id(), stopped: AtomicBool::new(false), told: AtomicU64::new(u64::MAX) }
     }
 
     /// Whether the work is to end.
     pub fn stop(&self) -> bool {
-        let stop = self.stopped.load(Ordering::Relaxed)
-            || if self.is_caller() { self.hooks.stop() } else { self.hooks.flag() };
+        let hooks = self.hooks.borrow();
+        let stop = self.stopped.load(Ordering::Relaxed) || if self.is_caller() { hooks.stop() } else { hooks.flag() };
         if stop {
             self.stopped.store(true, Ordering::Relaxed);
         }
@@ -147,7 +152,7 @@ impl<'a> Watch<'a> {
     /// [`Hooks::progress`], on the thread of the call and when there is news.
     pub fn progress(&self, phase: oribi_phase, done: u64, total: u64) {
         if self.is_caller() && self.told.swap(done, Ordering::Relaxed) != done {
-            self.hooks.progress(phase, done, total);
+            self.hooks.borrow().progress(phase, done, total);
         }
     }
 

@@ -23,8 +23,7 @@ use crate::error::Result;
 /// - isa (a text): use no instruction set above this: scalar, avx2, avxvnni, avx512, amx, neon, dotprod, i8mm
 /// - pack_weights (a bool): bring all weights into the layout of the kernels at load; false leaves them in the file: starts at once, runs slowly
 /// - huge_pages (a bool): ask the system for huge pages for the weights
-/// - max_memory (an integer): bytes that a model with one session may take; more is refused, before anything is read and
-///   before a session is made; 0 is no limit
+/// - max_memory (an integer): bytes that a model with one session may take; more is refused, before anything is read and before a session is made; 0 is no limit
 ///
 /// For sessions:
 ///
@@ -71,6 +70,12 @@ use crate::error::Result;
 /// - stop_strings (a list of texts): texts that end the generation and are not part of it
 /// - stop_tokens (a list of tokens): tokens that end the generation, beside those that the model ends with
 /// - show_special (a bool): show control tokens in the text as the vocabulary writes them
+///
+/// For oribi_file_quantize():
+///
+/// - tensor_types (a list of texts): REGEX=TYPE: matrices whose names match have this type whatever the level; the first that matches decides
+/// - importance (a text): path of an importance matrix, which weighs the errors of columns
+/// - requantize (a bool): encode tensors again that are quantized already, which adds one rounding to another
 pub struct oribi_options(Guarded<Settings>);
 
 impl oribi_options {

@@ -4,12 +4,14 @@ use std::ffi::CStr;
 use std::ops::RangeInclusive;
 
 use super::hooks::Hooks;
+use super::quantize::QuantizeSettings;
 use crate::backend::Storage;
 use crate::backend::cpu::CpuOptions;
 use crate::backend::cpu::kernels::Isa;
 use crate::backend::cpu::team::MAX_THREADS;
 use crate::error::{Result, bail};
 use crate::generate::{DEFAULT_BREAKERS, GenerateOptions, ban_end_of_generation, sequence_breakers};
+use crate::quantize::Rule;
 use crate::sampler::{MirostatVersion, SamplerOptions, StageName};
 use crate::session::{KvType, Numerics, SessionOptions};
 use crate::tokenizer::Tokenizer;
@@ -24,6 +26,7 @@ pub(super) struct Settings {
     pub sampler: SamplerOptions,
     pub generate: GenerateOptions,
     pub hooks: Hooks,
+    pub quantize: QuantizeSettings,
     /// `None` for the default ones.
     breakers: Option<Vec<String>>,
     ban_end: bool,
@@ -216,7 +219,7 @@ pub(super) static OPTIONS: &[Row] = &[
     ),
     option!(
         c"max_memory",
-        c"bytes that a model with one session may take; more is refused before anything is read; 0 is no limit",
+        c"bytes that a model with one session may take; more is refused, before anything is read and before a session is made; 0 is no limit",
         Kind::Int(0..=i64::MAX, |s, v| s.max_memory = (v > 0).then_some(v as u64)),
         max_memory
     ),
@@ -389,6 +392,34 @@ pub(super) static OPTIONS: &[Row] = &[
         c"show control tokens in the text as the vocabulary writes them",
         Kind::Bool(|s, v| s.generate.show_special = v),
         generate.show_special
+    ),
+    // Quantization.
+    option!(
+        c"tensor_types",
+        c"REGEX=TYPE: matrices whose names match have this type whatever the level; the first that matches decides",
+        Kind::Texts(|s, v| {
+            if v.is_empty() {
+                bail!(InvalidArgument, "option tensor_types: a rule is empty");
+            }
+            s.quantize.rules.push(Rule::parse(v)?);
+            Ok(())
+        }),
+        quantize.rules
+    ),
+    option!(
+        c"importance",
+        c"path of an importance matrix, which weighs the errors of columns",
+        Kind::Text(|s, v| {
+            s.quantize.importance = (!v.is_empty()).then(|| v.into());
+            Ok(())
+        }),
+        quantize.importance
+    ),
+    option!(
+        c"requantize",
+        c"encode tensors again that are quantized already, which adds one rounding to another",
+        Kind::Bool(|s, v| s.quantize.requantize = v),
+        quantize.requantize
     ),
 ];
 

@@ -15,6 +15,7 @@ mod estimate;
 pub mod logits_file;
 mod measure_importance;
 mod perplexity;
+#[cfg(feature = "reference")]
 pub mod reference;
 mod runtime;
 mod scores;

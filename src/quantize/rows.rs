@@ -3,6 +3,7 @@
 //! While one piece is written, the next is made; so a tensor of any size takes two pieces of memory, and the input's pages are
 //! given back behind.
 
+use rayon::ThreadPool;
 use rayon::prelude::*;
 use std::ops::Range;
 use twox_hash::XxHash3_128;
@@ -29,6 +30,8 @@ pub(super) struct Rows<'a> {
     /// (k) for all rows, or (n_rows / matrix_rows, k).
     pub importance: Option<&'a [f32]>,
     pub non_finite: NonFinite,
+    /// What encodes. The bytes are written, and progress is told, on the thread of the call.
+    pub pool: &'a ThreadPool,
 }
 
 /// What a pass over a tensor found: its values, and the hash of its bytes.
@@ -50,34 +53,34 @@ struct Piece {
 
 impl Rows<'_> {
     /// Gives the tensor's bytes in the new format to `write`, in order.
-    pub fn encode(&self, mut write: impl FnMut(&[u8]) -> Result<()> + Send) -> Result<Seen> {
+    pub fn encode(&self, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<Seen> {
         self.pass(true, |piece, source| write(piece.made.as_deref().unwrap_or(source)))
     }
 
     /// What [`encode`](Self::encode) would find, without encoding.
-    pub fn look(&self, mut go_on: impl FnMut(usize) -> Result<()> + Send) -> Result<Seen> {
+    pub fn look(&self, mut go_on: impl FnMut(usize) -> Result<()>) -> Result<Seen> {
         self.pass(false, |_, source| go_on(source.len()))
     }
 
-    fn pass(&self, encode: bool, mut each: impl FnMut(&Piece, &[u8]) -> Result<()> + Send) -> Result<Seen> {
+    fn pass(&self, encode: bool, mut each: impl FnMut(&Piece, &[u8]) -> Result<()>) -> Result<Seen> {
         self.check()?;
         let piece_rows = (PIECE_ELEMS / self.k.max(1)).max(1);
         let mut hash = XxHash3_128::new();
         let mut counts = Counts::default();
         let mut next_row = piece_rows.min(self.n_rows);
-        let mut piece = Some(self.piece(0..next_row, encode)?);
+        let mut piece = Some(self.pool.install(|| self.piece(0..next_row, encode))?);
         while let Some(ready) = piece.take() {
             let rows = next_row..(next_row + piece_rows).min(self.n_rows);
             next_row = rows.end;
-            let finish = || {
+            let mut next = None;
+            self.pool.in_place_scope(|scope| {
+                scope.spawn(|_| next = (!rows.is_empty()).then(|| self.piece(rows, encode)));
                 let source = self.source(&ready.range, &ready.read);
                 hash.write(source);
                 each(&ready, source)?;
                 self.bytes.release(ready.range.clone());
                 Ok(())
-            };
-            let (finished, next) = rayon::join(finish, || (!rows.is_empty()).then(|| self.piece(rows, encode)));
-            finished?;
+            })?;
             counts.add(ready.counts);
             piece = next.transpose()?;
         }

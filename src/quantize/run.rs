@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind, Result, bail};
 use crate::gguf::{Found, Gguf, ResumableWriter};
 use crate::model::Progress;
 use crate::quant;
+use rayon::ThreadPool;
 use twox_hash::XxHash3_128;
 
 /// What was made.
@@ -36,7 +37,7 @@ pub struct TensorReport {
 }
 
 /// Carries out the plan that was made of `gguf` with `options`, into a file that takes the name `path` when it is whole. `progress` gets
-/// the bytes of the input that are done and those of all; `false` stops the work, which a later call goes on with, as it does
+/// the bytes of the input that are done and those of all, on the thread of the call; `false` stops the work, which a later call goes on with, as it does
 /// after `kill -9`. Any other error leaves nothing behind.
 ///
 /// # Errors
@@ -48,8 +49,7 @@ pub fn run(gguf: &Gguf, plan: &Plan, options: &Options<'_>, path: &Path, progres
         pool = pool.num_threads(n_threads);
     }
     let pool = pool.build().map_err(|e| Error::new(ErrorKind::Device, format!("could not start threads: {e}")))?;
-    let work = Work { gguf, plan, options, progress, total: plan.source_bytes() };
-    pool.install(|| work.run(path))
+    Work { gguf, plan, options, progress, pool: &pool, total: plan.source_bytes() }.run(path)
 }
 
 struct Work<'a, 'i> {
@@ -57,6 +57,7 @@ struct Work<'a, 'i> {
     plan: &'a Plan,
     options: &'a Options<'i>,
     progress: Progress<'a>,
+    pool: &'a ThreadPool,
     total: u64,
 }
 
@@ -134,6 +135,7 @@ impl Work<'_, '_> {
             matrix_rows: dim(1),
             importance,
             non_finite: self.options.non_finite,
+            pool: self.pool,
         })
     }
 

@@ -115,7 +115,7 @@ void sleep_ms(int ms) {
 /* The suites, in the order of their files. */
 #define SUITES(X)                                                                                             \
   X(batch) X(cancel) X(chat) X(cpu) X(decoder) X(file) X(generation) X(memory) X(metadata) X(model) X(options) X(order) \
-  X(sampler) X(session) X(state) X(status) X(tensors) X(text) X(threads) X(tokenizer)
+  X(perplexity) X(quantize) X(sampler) X(session) X(state) X(status) X(tensors) X(text) X(threads) X(tokenizer)
 
 #define DECLARE(name) void test_##name(void);
 SUITES(DECLARE)

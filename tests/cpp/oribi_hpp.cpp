@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <fcntl.h>
 #include <fstream>
 #include <iostream>
@@ -192,6 +193,21 @@ static void models_tell_their_sizes() {
   CHECK(model.n_threads() > 0 && model.bytes_per_token() > 0 && model.load_seconds() > 0);
   CHECK(model.is_native() == (model.isa() == "amx"));
   CHECK(model.file().n_tensors() == oribi::file(path("tiny.gguf")).n_tensors());
+}
+
+static void files_are_quantized_and_models_measured() {
+  oribi::options options;
+  options.set("requantize", true);
+  oribi::file file(path("tiny.gguf"));
+  auto made = path("tiny.gguf") + ".q4_0";
+  file.quantize("Q4_0", made, options);
+  CHECK(oribi::file(made).len() == file.quantized_len("Q4_0", options) && std::remove(made.c_str()) == 0);
+  CHECK(fails(ORIBI_STATUS_INVALID_ARGUMENT, "Q9_X", [&] { file.quantize("Q9_X", made, options); }));
+  std::string text;
+  for (int i = 0; i < 60; i++) text += "the quick brown fox jumps over the lazy dog; ";
+  auto found = tiny().perplexity(text, 1);
+  CHECK(found.value > 1 && found.standard_error > 0);
+  CHECK(fails(ORIBI_STATUS_INVALID_ARGUMENT, "chunk", [&] { tiny().perplexity("short"); }));
 }
 
 static void text_becomes_tokens_and_back() {
@@ -441,6 +457,7 @@ int main(int argc, char **argv) {
   files_tell_all();
   files_come_from_memory_and_from_readers();
   models_tell_their_sizes();
+  files_are_quantized_and_models_measured();
   text_becomes_tokens_and_back();
   conversations_are_rendered();
   batches_give_logits();
