@@ -89,11 +89,15 @@ pub(super) fn search<V: Lanes, const N: usize>(
         low = low.min(V::zero());
     }
     let mut best = Fit::none();
-    for &(under, over) in trims {
-        let step = (high - low) * V::splat(1.0 / (top + under + over));
-        best = better(fit(groups, sum_w, top, kind, (step, low + step * V::splat(under))), best);
+    for n in 0..=trims.len() {
+        let mut trial = (best.scale, best.min);
+        if let Some(&(under, over)) = trims.get(n) {
+            let step = (high - low) * V::splat(1.0 / (top + under + over));
+            trial = (step, low + step * V::splat(under));
+        }
+        best = better(fit(groups, sum_w, top, kind, trial), best);
     }
-    better(fit(groups, sum_w, top, kind, (best.scale, best.min)), best)
+    best
 }
 
 /// Lane by lane the fit with the smaller error, the second of equals.

@@ -53,10 +53,11 @@ fn fit<V: Lanes, const N: usize>(x: &[PerGroup; N], w: &[PerGroup; N], levels: i
 pub(super) fn search<V: Lanes, const N: usize>(groups: &Groups<N>, levels: impl Levels, anchors: &[f32]) -> Fit<V> {
     let extreme = groups.extreme::<V>();
     let mut best = Fit::none();
-    for &anchor in anchors {
-        best = better(fit(&groups.x, &groups.w, levels, extreme * V::splat(1.0 / anchor)), best);
+    for n in 0..=anchors.len() {
+        let trial = anchors.get(n).map_or(best.scale, |anchor| extreme * V::splat(1.0 / anchor));
+        best = better(fit(&groups.x, &groups.w, levels, trial), best);
     }
-    better(fit(&groups.x, &groups.w, levels, best.scale), best)
+    best
 }
 
 /// Lane by lane the fit with the smaller error, the second of equals.
