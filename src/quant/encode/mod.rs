@@ -17,7 +17,7 @@
 //! | `ternary.rs` | TQ1_0, TQ2_0 |
 //! | `symmetric.rs`, `affine.rs` | the search for a scale, for a scale and a minimum |
 //! | `super_blocks.rs` | the search for scales that are integers times a scale |
-//! | `lanes.rs`, `groups.rs`, `levels.rs` | eight groups at a time; their values and weights; what values are rounded to |
+//! | `lanes/`, `groups.rs`, `levels.rs` | eight groups at a time; their values and weights; what values are rounded to |
 //! | `bits.rs` | where the bits of a code go |
 
 mod affine;
@@ -37,12 +37,15 @@ use crate::dtype::DType;
 use crate::error::{Result, bail};
 use groups::Importance;
 
+/// One row of whole blocks of finite values, the importance of its inputs, and the row's bytes.
+type RowEncoder = fn(&[f32], &Importance, &mut [u8]);
+
 /// What makes a format.
 enum Encoder {
     /// No blocks: any number of elements, any value.
     Floats(fn(&[f32], &mut [u8])),
-    /// One row of whole blocks of finite values, the importance of its inputs, and the row's bytes.
-    Rows(fn(&[f32], &Importance, &mut [u8])),
+    /// Row by row.
+    Rows(RowEncoder),
 }
 
 /// A row's encoder, compiled for the vectors that this CPU has. The operations and their order are the same, and no product is
@@ -60,7 +63,7 @@ macro_rules! rows {
                 return Some(Encoder::Rows(|row, importance, out| unsafe { avx2(row, importance, out) }));
             }
         }
-        Encoder::Rows($family::$encode::<lanes::Portable>)
+        Encoder::Rows($family::$encode::<lanes::Baseline>)
     }};
 }
 
@@ -177,29 +180,32 @@ mod tests {
         (values, (0..n).map(|_| next().abs().powi(4)).collect())
     }
 
-    /// A row by the vectors of this CPU and by none.
+    /// A row by the vectors of this CPU, by those of every CPU of its kind, and by none.
     #[test]
     fn the_vectors_do_not_change_a_byte() {
         macro_rules! pairs {
             ($($dtype:ident $family:ident :: $encode:ident;)*) => {
-                [$((DType::$dtype, $family::$encode::<lanes::Portable> as fn(&[f32], &Importance, &mut [u8]))),*]
+                [$((DType::$dtype, [$family::$encode::<lanes::Portable>, $family::$encode::<lanes::Baseline>])),*]
             };
         }
-        let portable = pairs! {
+        let others: [(DType, [RowEncoder; 2]); 13] = pairs! {
             Q4_0 legacy::q4_0; Q4_1 legacy::q4_1; Q5_0 legacy::q5_0; Q5_1 legacy::q5_1; Q8_0 legacy::q8_0;
             Q2_K k_quants::q2_k; Q3_K k_quants::q3_k; Q4_K k_quants::q4_k; Q5_K k_quants::q5_k; Q6_K k_quants::q6_k;
             IQ4_NL codebook::iq4_nl; IQ4_XS codebook::iq4_xs; MXFP4 codebook::mxfp4;
         };
         let (values, weights) = sample(16 * 256);
-        for (dtype, portable) in portable {
+        for (dtype, others) in others {
             for importance in [None, Some(&weights[..])] {
                 let importance = Importance::new(importance);
                 let n_bytes = dtype.row_bytes(values.len()).unwrap();
-                let (mut got, mut want) = (vec![0; n_bytes], vec![0; n_bytes]);
                 let Some(Encoder::Rows(native)) = encoder(dtype) else { panic!("{dtype} has no encoder of rows") };
-                native(&values, &importance, &mut got);
-                portable(&values, &importance, &mut want);
-                assert!(got == want, "{dtype}");
+                let mut want = vec![0; n_bytes];
+                native(&values, &importance, &mut want);
+                for other in others {
+                    let mut got = vec![0; n_bytes];
+                    other(&values, &importance, &mut got);
+                    assert!(got == want, "{dtype}");
+                }
             }
         }
     }

@@ -1,10 +1,16 @@
 //! Eight groups at a time: lane `n` of every vector belongs to group `n`.
 //!
 //! A search over scales does the same to every group of a block, so groups lie across the lanes and elements follow one
-//! another. Sums then run over the elements in order, without a horizontal step. [`Avx2`] does to eight floats what
-//! [`Portable`] does to each of them, one rounding per operation, so both give the same bits.
+//! another. Sums then run over the elements in order, without a horizontal step. Vectors do to eight floats what [`Portable`] does
+//! to each of them, one rounding per operation, so all give the same bits.
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use std::ops::{Add, Div, Mul, Sub};
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{Avx2, Sse2};
 
 /// Groups that are worked on together.
 pub(super) const LANES: usize = 8;
@@ -104,87 +110,6 @@ impl Lanes for Portable {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-pub(super) use x86::Avx2;
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::*;
-
-    use super::{Lanes, PerGroup};
-
-    /// The lanes in one register. Only what is compiled for AVX2, and runs where the CPU has it, may name this type.
-    #[derive(Clone, Copy)]
-    pub(in super::super) struct Avx2(__m256);
-
-    impl Lanes for Avx2 {
-        #[inline(always)]
-        fn load(from: &PerGroup) -> Avx2 {
-            // SAFETY: the CPU has AVX2, see the type; `PerGroup` is eight floats, aligned to 32 bytes.
-            Avx2(unsafe { _mm256_load_ps(from.0.as_ptr()) })
-        }
-
-        #[inline(always)]
-        fn store(self) -> PerGroup {
-            let mut to = PerGroup([0.0; 8]);
-            // SAFETY: as for `load`.
-            unsafe { _mm256_store_ps(to.0.as_mut_ptr(), self.0) };
-            to
-        }
-
-        #[inline(always)]
-        fn abs(self) -> Avx2 {
-            // SAFETY: the CPU has AVX2, see the type.
-            Avx2(unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), self.0) })
-        }
-
-        #[inline(always)]
-        fn max(self, other: Avx2) -> Avx2 {
-            // SAFETY: the CPU has AVX2, see the type.
-            Avx2(unsafe { _mm256_max_ps(self.0, other.0) })
-        }
-
-        #[inline(always)]
-        fn min(self, other: Avx2) -> Avx2 {
-            // SAFETY: the CPU has AVX2, see the type.
-            Avx2(unsafe { _mm256_min_ps(self.0, other.0) })
-        }
-
-        #[inline(always)]
-        fn if_less(self, than: Avx2, yes: Avx2, no: Avx2) -> Avx2 {
-            // SAFETY: the CPU has AVX2, see the type.
-            Avx2(unsafe { _mm256_blendv_ps(no.0, yes.0, _mm256_cmp_ps::<_CMP_LT_OQ>(self.0, than.0)) })
-        }
-
-        #[inline(always)]
-        fn over(self, divisor: Avx2) -> Avx2 {
-            // SAFETY: the CPU has AVX2, see the type. Not equal, or not comparable: a NaN stays one.
-            Avx2(unsafe {
-                let divides = _mm256_cmp_ps::<_CMP_NEQ_UQ>(divisor.0, _mm256_setzero_ps());
-                _mm256_and_ps(divides, _mm256_div_ps(self.0, divisor.0))
-            })
-        }
-    }
-
-    /// One operator by one instruction.
-    macro_rules! operator {
-        ($operator:ident, $method:ident, $instruction:ident) => {
-            impl std::ops::$operator for Avx2 {
-                type Output = Avx2;
-                #[inline(always)]
-                fn $method(self, other: Avx2) -> Avx2 {
-                    // SAFETY: the CPU has AVX2, see the type.
-                    Avx2(unsafe { $instruction(self.0, other.0) })
-                }
-            }
-        };
-    }
-    operator!(Add, add, _mm256_add_ps);
-    operator!(Sub, sub, _mm256_sub_ps);
-    operator!(Mul, mul, _mm256_mul_ps);
-    operator!(Div, div, _mm256_div_ps);
-}
-
 /// One operator, lane by lane.
 macro_rules! operator {
     ($operator:ident, $method:ident) => {
@@ -201,3 +126,10 @@ operator!(Add, add);
 operator!(Sub, sub);
 operator!(Mul, mul);
 operator!(Div, div);
+
+/// What there is for any CPU of the architecture.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) type Baseline = Portable;
+/// What there is for any CPU of the architecture.
+#[cfg(target_arch = "x86_64")]
+pub(super) type Baseline = Sse2;
