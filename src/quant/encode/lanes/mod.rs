@@ -1,14 +1,19 @@
 //! Eight groups at a time: lane `n` of every vector belongs to group `n`.
 //!
 //! A search over scales does the same to every group of a block, so groups lie across the lanes and elements follow one
-//! another. Sums then run over the elements in order, without a horizontal step. Vectors do to eight floats what [`Portable`] does
+//! another. Sums then run over the elements in order, without a horizontal step. Vectors do to eight floats what `portable.rs` does
 //! to each of them, one rounding per operation, so all give the same bits.
 
+// The definition: the others are tested against it.
+#[cfg(any(test, not(target_arch = "x86_64")))]
+mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 use std::ops::{Add, Div, Mul, Sub};
 
+#[cfg(any(test, not(target_arch = "x86_64")))]
+pub(super) use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 pub(super) use x86::{Avx2, Sse2};
 
@@ -60,72 +65,6 @@ pub(super) trait Lanes:
         self.store().0.iter().map(|&x| f64::from(x)).sum()
     }
 }
-
-/// The lanes one by one.
-#[derive(Clone, Copy)]
-pub(super) struct Portable(PerGroup);
-
-impl Portable {
-    #[inline(always)]
-    fn with(self, other: Portable, op: impl Fn(f32, f32) -> f32) -> Portable {
-        Portable(PerGroup(std::array::from_fn(|l| op(self.0.0[l], other.0.0[l]))))
-    }
-}
-
-impl Lanes for Portable {
-    #[inline(always)]
-    fn load(from: &PerGroup) -> Portable {
-        Portable(*from)
-    }
-
-    #[inline(always)]
-    fn store(self) -> PerGroup {
-        self.0
-    }
-
-    #[inline(always)]
-    fn abs(self) -> Portable {
-        Portable(PerGroup(self.0.0.map(f32::abs)))
-    }
-
-    #[inline(always)]
-    fn max(self, other: Portable) -> Portable {
-        self.with(other, |a, b| if a > b { a } else { b })
-    }
-
-    #[inline(always)]
-    fn min(self, other: Portable) -> Portable {
-        self.with(other, |a, b| if a < b { a } else { b })
-    }
-
-    #[inline(always)]
-    fn if_less(self, than: Portable, yes: Portable, no: Portable) -> Portable {
-        let pick = |l: usize| if self.0.0[l] < than.0.0[l] { yes.0.0[l] } else { no.0.0[l] };
-        Portable(PerGroup(std::array::from_fn(pick)))
-    }
-
-    #[inline(always)]
-    fn over(self, divisor: Portable) -> Portable {
-        self.with(divisor, |a, b| if b == 0.0 { 0.0 } else { a / b })
-    }
-}
-
-/// One operator, lane by lane.
-macro_rules! operator {
-    ($operator:ident, $method:ident) => {
-        impl $operator for Portable {
-            type Output = Portable;
-            #[inline(always)]
-            fn $method(self, other: Portable) -> Portable {
-                self.with(other, |a, b| a.$method(b))
-            }
-        }
-    };
-}
-operator!(Add, add);
-operator!(Sub, sub);
-operator!(Mul, mul);
-operator!(Div, div);
 
 /// What there is for any CPU of the architecture.
 #[cfg(not(target_arch = "x86_64"))]
