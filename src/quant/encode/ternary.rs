@@ -13,13 +13,13 @@ const LEN: usize = 256;
 
 /// The scale of a block and its codes with 1 added. `start` is the block's first column.
 fn block(x: &[f32; LEN], importance: &Importance, start: usize) -> (f16, [u8; LEN]) {
-    let mut order: [u8; LEN] = std::array::from_fn(|i| i as u8);
-    order.sort_unstable_by(|&a, &b| {
-        x[usize::from(b)].abs().total_cmp(&x[usize::from(a)].abs()).then(a.cmp(&b)) // one order for equals
-    });
+    // Magnitudes sort like their bits; the position makes one order of equals.
+    let mut order: [u64; LEN] = std::array::from_fn(|i| u64::from(x[i].abs().to_bits()) << 8 | i as u64);
+    order.sort_unstable();
     let (mut wx, mut w) = (0.0, 0.0);
     let (mut scale, mut explained) = (0.0, 0.0);
-    for i in order.map(usize::from) {
+    for key in order.into_iter().rev() {
+        let i = (key & 255) as usize;
         let weight = f64::from(importance.at(start + i));
         wx += weight * f64::from(x[i].abs());
         w += weight;
