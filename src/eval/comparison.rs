@@ -54,7 +54,7 @@ impl Kld {
 
 impl Comparison {
     /// From the scores of all positions, (n_chunks, n_scored_per_chunk).
-    pub(super) fn of(positions: Vec<PairScore>, n_scored_per_chunk: usize) -> Comparison {
+    pub fn of(positions: Vec<PairScore>, n_scored_per_chunk: usize) -> Comparison {
         let all = || positions.iter();
         Comparison {
             reference: Perplexity::of(all().map(|p| p.reference_nll), n_scored_per_chunk),
