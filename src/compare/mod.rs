@@ -20,5 +20,5 @@ mod store;
 pub use advice::{Axis, Limits, advise, knee, pareto_front};
 pub use page::html;
 pub use quality::{Contestant, quality};
-pub use report::{Level, MachineInfo, Report, Settings};
+pub use report::{Level, MachineInfo, Report, Settings, human_bytes, human_kld};
 pub use store::{Key, ScoreFile, Store};

@@ -108,7 +108,7 @@ impl Report {
 }
 
 /// Bytes for people: `512 B`, `93.8 MiB`.
-pub(super) fn human_bytes(bytes: u64) -> String {
+pub fn human_bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -123,7 +123,7 @@ pub(super) fn human_bytes(bytes: u64) -> String {
 }
 
 /// A divergence for people, two significant digits: `0.0031`, `1.2e-6`, `0`.
-pub(super) fn human_kld(nats: f64) -> String {
+pub fn human_kld(nats: f64) -> String {
     if nats == 0.0 {
         return "0".to_string();
     }

@@ -93,6 +93,22 @@ impl Store {
         file.commit()
     }
 
+    /// Removes what is known under a key.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn forget(&self, key: &Key) -> Result<()> {
+        for path in ["json", "scores"].map(|ending| self.folder.join(key.file_name(ending))) {
+            match std::fs::remove_file(&path) {
+                Err(e) if e.kind() != ErrorKind::NotFound => {
+                    return Err(Error::io(format!("remove {}", path.display()), e));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The scores of a text of `n_chunks` chunks, as far as they are known, and open for more.
     ///
     /// # Errors

@@ -71,11 +71,11 @@ impl EvaluationArgs {
         SessionOptions { n_ctx, numerics: self.numerics(), kv_type: self.kv_type, ..SessionOptions::default() }
     }
 
-    fn storage(&self) -> Storage {
+    pub fn storage(&self) -> Storage {
         if self.no_pack { Storage::InFile } else { Storage::Packed }
     }
 
-    fn cpu(&self) -> CpuOptions {
+    pub fn cpu(&self) -> CpuOptions {
         CpuOptions { n_threads: self.threads, isa: self.isa, ..CpuOptions::default() }
     }
 

@@ -3,6 +3,7 @@
 mod bench;
 mod cache;
 mod chat;
+mod compare;
 mod engine;
 mod eval;
 mod generation;
@@ -22,6 +23,7 @@ mod quantize;
 mod run;
 mod sampling;
 mod synth;
+mod table;
 mod tokenize;
 
 use std::process::ExitCode;
@@ -47,6 +49,9 @@ enum Command {
     Chat(chat::Args),
     Inspect(inspect::Args),
     Bench(bench::Args),
+    Compare(compare::Args),
+    #[command(name = compare::probe::NAME, hide = true)]
+    CompareProbe(compare::probe::Args),
     Eval(eval::Args),
     Imatrix(imatrix::Args),
     Models(models::Args),
@@ -61,6 +66,8 @@ fn main() -> ExitCode {
         Command::Chat(args) => chat::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Compare(args) => compare::run(args),
+        Command::CompareProbe(args) => compare::probe::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Imatrix(args) => imatrix::run(args),
         Command::Models(args) => models::run(args),

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Write};
 
+pub use oribi::compare::human_bytes;
 use oribi::{Error, Result};
 
 /// Writes all of `text` to standard output and flushes it, so that streamed pieces are seen at once.
@@ -24,21 +25,6 @@ pub fn print_json(value: &serde_json::Value) -> Result<()> {
 pub fn is_closed_pipe(error: &Error) -> bool {
     let source = std::error::Error::source(error).and_then(|e| e.downcast_ref::<std::io::Error>());
     source.is_some_and(|e| e.kind() == ErrorKind::BrokenPipe)
-}
-
-/// Bytes for people: `512 B`, `93.8 MiB`.
-pub fn human_bytes(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut size = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while size >= 1023.95 && unit + 1 < UNITS.len() {
-        size /= 1024.0;
-        unit += 1;
-    }
-    format!("{size:.1} {}", UNITS[unit])
 }
 
 /// Numbers for people: `1 234 567`.

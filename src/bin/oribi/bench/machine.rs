@@ -8,7 +8,7 @@ use oribi::{Result, bench::Bandwidth};
 use serde_json::{Value, json};
 
 use super::Args;
-use super::report::markdown;
+use crate::table::markdown;
 use crate::{memory, output};
 
 pub fn run(args: &Args) -> Result<()> {
@@ -74,7 +74,7 @@ fn as_json(machine: &Machine) -> Value {
 }
 
 /// What the CPU calls itself, where Linux tells; else the architecture.
-fn cpu_name() -> String {
+pub fn cpu_name() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     line.map_or(std::env::consts::ARCH.to_string(), |(_, name)| name.trim().to_string())

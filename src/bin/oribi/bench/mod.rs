@@ -1,6 +1,6 @@
 //! `oribi bench`: the speed of a model, of two models or settings in turns, or of the machine itself.
 
-mod machine;
+pub mod machine;
 mod measure;
 mod report;
 mod setting;

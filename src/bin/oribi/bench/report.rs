@@ -2,22 +2,11 @@
 
 use std::path::Path;
 
-use comfy_table::{CellAlignment, Table};
 use oribi::bench::Spread;
 use serde_json::{Value, json};
 
 use super::measure::{Pair, Row};
-
-/// A Markdown table, the columns from `first_number` on aligned to the right.
-pub fn markdown(header: &[&str], rows: Vec<Vec<String>>, first_number: usize) -> String {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::ASCII_MARKDOWN);
-    table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
-    table.set_header(header);
-    table.add_rows(rows);
-    table.column_iter_mut().skip(first_number).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
-}
+use crate::table::markdown;
 
 /// A file's name without its folder.
 fn name(path: &Path) -> String {
@@ -174,11 +163,5 @@ mod tests {
         assert_eq!(quoted("a,\"b\""), "\"a,\"\"b\"\"\"");
         let line = |value: &str| vec![("x".to_string(), value.to_string()), ("y".to_string(), "2".to_string())];
         assert_eq!(csv(vec![line("1"), line("")]), "x,y\n1,2\n,2\n");
-    }
-
-    #[test]
-    fn tables_are_markdown() {
-        let table = markdown(&["a", "b"], vec![vec!["x".into(), "1".into()], vec!["y".into(), "22".into()]], 1);
-        assert_eq!(table, "| a |  b |\n|---|----|\n| x |  1 |\n| y | 22 |\n");
     }
 }
