@@ -15,6 +15,8 @@ pub mod capi;
 pub mod chat;
 #[cfg(feature = "compare")]
 pub mod compare;
+#[cfg(feature = "convert")]
+pub mod convert;
 pub mod dtype;
 #[cfg(feature = "eval")]
 pub mod eval;

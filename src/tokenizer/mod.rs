@@ -17,6 +17,7 @@ mod decode;
 mod memory;
 mod partition;
 mod pre_tokenizer;
+mod rules;
 mod special;
 mod split;
 mod spm;
@@ -24,6 +25,7 @@ mod vocabulary;
 
 pub use decode::{DecodeState, DecodeStream};
 pub use memory::predicted_bytes;
+pub use rules::SplittingRules;
 pub use vocabulary::{NamedIds, TokenKind, TokenTexts, Vocabulary};
 
 use decode::Spelling;

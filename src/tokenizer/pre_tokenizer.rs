@@ -64,6 +64,11 @@ pub(super) fn by_name(name: Option<&str>) -> Result<&'static PreTokenizer> {
     }
 }
 
+/// All rows.
+pub(super) fn rows() -> &'static [PreTokenizer] {
+    TABLE
+}
+
 /// All names, for messages and tests.
 #[cfg(test)]
 pub(super) fn names() -> impl Iterator<Item = &'static str> {

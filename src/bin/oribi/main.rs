@@ -4,6 +4,7 @@ mod bench;
 mod cache;
 mod chat;
 mod compare;
+mod convert;
 mod engine;
 mod eval;
 mod generation;
@@ -48,6 +49,7 @@ enum Command {
     Run(run::Args),
     Chat(chat::Args),
     Inspect(inspect::Args),
+    Convert(convert::Args),
     Bench(bench::Args),
     Compare(compare::Args),
     #[command(name = compare::probe::NAME, hide = true)]
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Chat(args) => chat::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Convert(args) => convert::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Compare(args) => compare::run(args),
         Command::CompareProbe(args) => compare::probe::run(args),
