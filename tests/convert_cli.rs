@@ -159,7 +159,7 @@ fn kill_9_leaves_nothing_or_all_and_the_same_command_goes_on() {
 #[cfg(target_os = "linux")] // how much it was is read from /proc
 #[test]
 fn memory_is_bounded_by_a_few_tensors() {
-    if !std::env::var_os("ORIBI_TEST_ALL").is_some_and(|v| v == "1") {
+    if std::env::var_os("ORIBI_TEST_ALL").is_none_or(|v| v != "1") {
         println!("skipped: converting half a gigabyte (ORIBI_TEST_ALL=1)");
         return;
     }

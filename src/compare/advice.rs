@@ -203,7 +203,7 @@ mod tests {
             prompt_range: [speed; 2],
             generated_tokens_per_second: speed,
             generated_range: [speed; 2],
-            peak_bytes: Some(2 * mib << 20),
+            peak_bytes: Some((2 * mib) << 20),
             perplexity: Estimate { mean: 7.0, stderr: 0.1 },
             kld: Kld { mean: kld, stderr: 0.0, median: kld, p99: kld, max: kld },
             top1: 0.9,
