@@ -36,6 +36,12 @@ impl AtomicFile {
         }
     }
 
+    /// Sets who may read and write it.
+    pub(crate) fn set_permissions(&self, permissions: std::fs::Permissions) -> Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        file.set_permissions(permissions).map_err(|e| Error::io(format_args!("write {}", self.path.display()), e))
+    }
+
     /// Waits until the bytes are on the disk and gives the file its name, in place of any other file of that name.
     pub fn commit(mut self) -> Result<()> {
         if let Some(file) = self.file.take() {

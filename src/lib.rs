@@ -33,6 +33,8 @@ pub mod session;
 #[cfg(feature = "synth")]
 pub mod synth;
 pub mod tokenizer;
+#[cfg(feature = "tune")]
+pub mod tune;
 
 pub use atomic_file::AtomicFile;
 pub use error::{Error, ErrorKind, Result};

@@ -22,6 +22,7 @@ const LAYERS: &[(u32, &[&str])] = &[
     (5, &["eval"]),
     (5, &["synth"]),
     (5, &["bench"]),
+    (6, &["tune"]),
     (6, &["capi"]),
     (6, &["compare"]),
 ];

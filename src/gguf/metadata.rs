@@ -246,6 +246,14 @@ fn collect<T>(array: Array<'_>, strings: impl Iterator<Item = Result<T>>, key: &
     Ok(Some(out))
 }
 
+/// Where the next entry is, and its key.
+pub(super) fn next_entry<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, Range<usize>)> {
+    let start = reader.at();
+    let key = reader.name("a key")?;
+    read_value(reader)?;
+    Ok((key, start..reader.at()))
+}
+
 /// A value for an error text: its type, and for numbers the number.
 fn described(value: &Value<'_>) -> String {
     match value {

@@ -16,6 +16,7 @@
 //!
 //! Not promised: big-endian files, arrays of arrays, and headers over 1 GiB are refused.
 
+mod edit;
 mod encode;
 mod header;
 mod metadata;
@@ -23,12 +24,14 @@ mod owner;
 mod read_at;
 mod reader;
 mod resume;
+mod room;
 mod source;
 mod split;
 mod tensor;
 mod value;
 mod writer;
 
+pub use edit::{Changes, Edited, edit, preview};
 pub use encode::{MetadataScalar, MetadataValue, RawStr};
 pub use metadata::Metadata;
 pub use resume::{Found, ResumableWriter, Sink, StillHolds};
@@ -276,6 +279,12 @@ pub struct TensorBytes {
 }
 
 impl TensorBytes {
+    /// Bytes of a tensor that is in no file.
+    pub(crate) fn from_owner(owner: impl AsRef<[u8]> + Send + Sync + 'static) -> TensorBytes {
+        let bytes = OwnedBytes::new(owner);
+        TensorBytes { range: 0..bytes.len(), source: Source::Memory(bytes) }
+    }
+
     /// How many.
     pub fn len(&self) -> usize {
         self.range.len()
@@ -304,6 +313,12 @@ impl TensorBytes {
         let at = |i: usize| self.range.start.saturating_add(i).min(self.range.end);
         self.source.release(at(range.start)..at(range.end));
     }
+}
+
+/// Where in its file a tensor is; `Header::read` has checked it.
+fn tensor_range(data_start: u64, tensor: &TensorInfo) -> Range<u64> {
+    let start = data_start + tensor.offset;
+    start..start + tensor.n_bytes
 }
 
 fn sorted_by_name(tensors: &[TensorInfo]) -> Result<Vec<u32>> {

@@ -175,7 +175,8 @@ impl ResumableWriter {
     /// Leaves what was written, for [`GgufBuilder::resume`] to go on with. A tensor that was begun counts for nothing.
     pub fn suspend(mut self) {
         self.writer = None;
-        self.journal = None;
+        // Not by closing alone: a child that this process is starting on another thread has a copy until it begins to run.
+        self.journal.take().map(|journal| journal.unlock());
     }
 
     fn part(&mut self) -> Result<PartHandle<'_>> {

@@ -16,6 +16,7 @@ use super::encode::{MetadataValue, put_string};
 use super::header::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, check_alignment};
 use super::metadata::Metadata;
 use super::reader::{MAX_NAME_BYTES, Quoted};
+use super::room;
 use super::tensor::{MAX_DIMS, checked_n_bytes};
 use super::value::ValueType;
 use crate::atomic_file::AtomicFile;
@@ -41,6 +42,7 @@ pub struct GgufBuilder {
     entries: BTreeMap<String, Entry>,
     n_set: usize,
     alignment: Option<u64>,
+    has_room: bool,
     tensors: Vec<Plan>,
     names: BTreeSet<String>,
 }
@@ -70,6 +72,9 @@ impl GgufBuilder {
     /// Sets a key, which keeps its place if it was set before. `general.alignment` must be a `u32`, a power of two from 8 on.
     pub fn set(&mut self, key: &str, value: impl MetadataValue) -> Result<()> {
         check_name(key, "key", MAX_NAME_BYTES)?;
+        if room::is_room(key) {
+            bail!(InvalidArgument, "key {} is for room in the header", Quoted(key));
+        }
         let mut bytes = (value.value_type() as u32).to_le_bytes().to_vec();
         value.encode(&mut bytes).map_err(|e| e.within(format_args!("metadata key {}", Quoted(key))))?;
         if key == ALIGNMENT_KEY {
@@ -82,15 +87,35 @@ impl GgufBuilder {
             check_alignment(alignment.into())?;
             self.alignment = Some(alignment.into());
         }
-        self.n_set += 1;
-        let order = self.entries.get(key).map_or(self.n_set, |entry| entry.order);
-        self.entries.insert(key.to_owned(), Entry { order, bytes });
+        self.put_entry(key, bytes);
         Ok(())
     }
 
-    /// Sets every key of another file's metadata; arrays of strings keep their bytes whatever their encoding.
+    /// Sets a key to a type and value that [`set`](Self::set) would have encoded.
+    pub(super) fn set_encoded(&mut self, key: &str, bytes: &[u8]) {
+        if key == ALIGNMENT_KEY {
+            // That type and value were checked when they were encoded.
+            let alignment = bytes.get(4..8).and_then(|b| <[u8; 4]>::try_from(b).ok());
+            self.alignment = alignment.map(|b| u32::from_le_bytes(b).into());
+        }
+        self.put_entry(key, bytes.to_vec());
+    }
+
+    fn put_entry(&mut self, key: &str, bytes: Vec<u8>) {
+        self.n_set += 1;
+        let order = self.entries.get(key).map_or(self.n_set, |entry| entry.order);
+        self.entries.insert(key.to_owned(), Entry { order, bytes });
+    }
+
+    /// Leaves room in the header, so that [`edit`](super::edit) can change metadata in place: twice the bytes of all entries but the
+    /// large arrays, and a little more, as the value of a key of its own. The large arrays come last then.
+    pub fn leave_room(&mut self) {
+        self.has_room = true;
+    }
+
+    /// Sets every key of another file's metadata, but none that only holds room; arrays of strings keep their bytes whatever their encoding.
     pub fn set_all(&mut self, metadata: &Metadata) -> Result<()> {
-        for (key, value) in metadata.iter() {
+        for (key, value) in metadata.iter().filter(|(key, _)| !room::is_room(key)) {
             if key == ALIGNMENT_KEY {
                 // Other writers use other integer types for it.
                 self.set(key, metadata.u32(key)?)?;
@@ -177,9 +202,17 @@ impl GgufBuilder {
         let mut out = MAGIC.to_vec();
         out.extend_from_slice(&VERSION.to_le_bytes());
         out.extend_from_slice(&(self.tensors.len() as u64).to_le_bytes());
-        out.extend_from_slice(&(self.entries.len() as u64).to_le_bytes());
+        out.extend_from_slice(&((self.entries.len() + usize::from(self.has_room)) as u64).to_le_bytes());
         let mut entries: Vec<_> = self.entries.iter().collect();
-        entries.sort_by_key(|(_, entry)| entry.order);
+        let goes_last = |entry: &Entry| self.has_room && room::is_large(&entry.bytes);
+        entries.sort_by_key(|(_, entry)| (goes_last(entry), entry.order));
+        if self.has_room {
+            let small = entries.iter().filter(|(_, entry)| !goes_last(entry));
+            let n_bytes =
+                small.map(|(key, entry)| 8 + key.len() + entry.bytes.len()).sum::<usize>() + room::SPARE_BYTES;
+            out.extend(room::head(room::ROOM_KEY, n_bytes));
+            out.resize(out.len() + n_bytes, 0);
+        }
         for (key, entry) in entries {
             put_string(key.as_bytes(), &mut out);
             out.extend_from_slice(&entry.bytes);

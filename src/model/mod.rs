@@ -4,6 +4,7 @@ pub mod arch;
 mod building;
 mod hparams;
 mod identity;
+mod replace;
 mod weights;
 
 use std::path::Path;
@@ -39,7 +40,7 @@ pub struct ModelOptions<'a> {
 pub struct Model {
     gguf: Gguf,
     hparams: HyperParams,
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
     weights: Weights<Cpu>,
     identity: [u8; 16],
     is_native: bool,
@@ -72,7 +73,7 @@ impl Model {
         let n_bytes = gguf.tensors().iter().map(|tensor| tensor.n_bytes()).sum();
         let building = Building::start(&gguf, &|| progress(0, n_bytes))?;
         let (weights, sample) = weights::bind(&*cpu, &gguf, &hparams, options.storage, progress)?;
-        let tokenizer = building.finish(|| progress(n_bytes, n_bytes))?;
+        let tokenizer = Arc::new(building.finish(|| progress(n_bytes, n_bytes))?);
         if tokenizer.n_vocab() > hparams.n_vocab {
             bail!(
                 InvalidModel,
@@ -81,7 +82,7 @@ impl Model {
                 hparams.n_vocab
             );
         }
-        let is_native = weights.blocks.iter().flat_map(|block| block.matrices()).all(|matrix| cpu.is_native(matrix));
+        let is_native = is_native(&cpu, &weights);
         Ok(Arc::new(Model {
             weights,
             identity: sample.identity(&gguf),
@@ -148,4 +149,9 @@ impl Model {
     pub(crate) fn weights(&self) -> &Weights<Cpu> {
         &self.weights
     }
+}
+
+/// Whether every matrix of a block has kernels for native arithmetic.
+fn is_native(cpu: &Cpu, weights: &Weights<Cpu>) -> bool {
+    weights.blocks.iter().flat_map(|block| block.matrices()).all(|matrix| cpu.is_native(matrix))
 }

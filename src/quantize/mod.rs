@@ -8,18 +8,21 @@
 //! | file | does |
 //! |---|---|
 //! | `rules.rs` | formats of tensors by name |
+//! | `recipe_file.rs` | the same in a file, to be edited and replayed |
 //! | `plan.rs` | which tensor gets which format: level, rules, what does not fit |
 //! | `values.rs` | values that no format can hold, and rows of zeros: counted, refused or repaired |
 //! | `rows.rs` | one tensor, in pieces |
 //! | `run.rs` | all tensors into a file that can be gone on with |
 
 mod plan;
+mod recipe_file;
 mod rows;
 mod rules;
 mod run;
 mod values;
 
 pub use plan::{Note, Options, Plan, Planned};
+pub use recipe_file::RecipeFile;
 pub use rules::Rule;
 pub use run::{Report, TensorReport, run};
 pub use values::{Counts, NonFinite};

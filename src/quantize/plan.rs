@@ -244,6 +244,7 @@ fn check(planned: &Planned, options: &Options<'_>) -> Result<()> {
 
 fn builder(gguf: &Gguf, options: &Options<'_>, tensors: &[Planned]) -> Result<GgufBuilder> {
     let mut builder = GgufBuilder::new();
+    builder.leave_room();
     builder.set_all(gguf.metadata())?;
     for key in ["split.no", "split.count", "split.tensors.count"] {
         builder.remove(key);

@@ -151,9 +151,10 @@ impl Cpu {
     }
 }
 
-/// Float32 parameters `[n]`.
+/// Float32 parameters `[n]`. A clone shares them.
+#[derive(Clone)]
 pub struct Vector {
-    values: AlignedBytes,
+    values: Arc<AlignedBytes>,
     n: usize,
 }
 
@@ -208,7 +209,7 @@ impl Backend for Cpu {
         let bytes = AlignedBytes::zeroed(size_of_val(values), "a parameter vector")?;
         // SAFETY: the buffer was just allocated with the values' size.
         unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), bytes.as_ptr().cast(), values.len()) }
-        Ok(Vector { values: bytes, n: values.len() })
+        Ok(Vector { values: Arc::new(bytes), n: values.len() })
     }
 
     fn rows(&self, capacity: usize, n: usize, usage: RowsUse) -> Result<Rows> {

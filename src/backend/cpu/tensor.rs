@@ -89,6 +89,7 @@ impl Store {
 }
 
 /// A piece of an arena.
+#[derive(Clone)]
 struct Piece {
     arena: Arc<AlignedBytes>,
     offset: usize,
@@ -111,6 +112,7 @@ impl Piece {
 }
 
 /// Where a matrix is.
+#[derive(Clone)]
 enum Panels {
     Packed(Piece),
     InFile {
@@ -120,7 +122,8 @@ enum Panels {
     },
 }
 
-/// Weights `(n_rows, k)` as panels of 16 rows, each contiguous along k.
+/// Weights `(n_rows, k)` as panels of 16 rows, each contiguous along k. A clone shares them.
+#[derive(Clone)]
 pub struct Matrix {
     panels: Panels,
     pack: Kernel,

@@ -5,6 +5,7 @@ mod cache;
 mod chat;
 mod compare;
 mod convert;
+mod edit;
 mod engine;
 mod eval;
 mod generation;
@@ -48,6 +49,7 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Chat(chat::Args),
+    Edit(edit::Args),
     Inspect(inspect::Args),
     Convert(convert::Args),
     Bench(bench::Args),
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Chat(args) => chat::run(args),
+        Command::Edit(args) => edit::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Convert(args) => convert::run(args),
         Command::Bench(args) => bench::run(args),

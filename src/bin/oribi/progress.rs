@@ -33,6 +33,11 @@ impl Progress {
         Progress::with(label, "{msg} [{bar:32}] {pos} of {len} chunks, {per_sec}, {eta} left")
     }
 
+    /// The same for a count of things, with the time left.
+    pub fn items(label: &'static str) -> Self {
+        Progress::with(label, "{msg} [{bar:32}] {pos} of {len}, {eta} left")
+    }
+
     fn with(label: &'static str, template: &'static str) -> Self {
         Progress { label, began: Instant::now(), terminal: std::io::stderr().is_terminal(), template, bar: None }
     }

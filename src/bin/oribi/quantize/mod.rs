@@ -1,18 +1,29 @@
 //! `oribi quantize`: the tensors of a file in other formats.
 
+mod target;
+
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use oribi::dtype::DType;
 use oribi::gguf::{Found, Gguf};
 use oribi::importance::ImportanceMatrix;
-use oribi::quantize::{self, NonFinite, Note, Options, Plan, Planned, Report, Rule};
-use oribi::{Error, ErrorKind, Result, quant};
+use oribi::quant::recipes::Recipe;
+use oribi::quantize::{self, NonFinite, Note, Options, Plan, Planned, RecipeFile, Report, Rule};
+use oribi::{AtomicFile, Error, ErrorKind, Result, quant};
 use serde_json::json;
+use twox_hash::XxHash3_128;
 
 use crate::inspect::{plain_table, printable, section};
 use crate::progress::Progress;
 use crate::{cache, interrupt, level, output};
+
+use self::target::{Search, Target};
+
+/// Where a file says how its formats were chosen.
+const RECIPE_KEY: &str = "oribi.recipe";
 
 /// Write a model in another quantization level.
 ///
@@ -27,8 +38,27 @@ pub struct Args {
     #[arg(value_name = "OUT")]
     output: PathBuf,
     /// A level such as Q4_K_M, or a format for every matrix, such as Q4_K or MXFP4
-    #[arg(value_name = "LEVEL")]
-    level: String,
+    #[arg(value_name = "LEVEL", required_unless_present_any = ["recipe", "target_size", "target_bpw"])]
+    #[arg(conflicts_with_all = ["recipe", "target_size", "target_bpw"])]
+    level: Option<String>,
+    /// The formats of a recipe file instead of a level's
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["target_size", "target_bpw", "pure"])]
+    recipe: Option<PathBuf>,
+    /// Choose the formats that cost least within this size of the file, such as 1.2GB or 800MiB; needs --file
+    #[arg(long, value_name = "SIZE", requires = "file", conflicts_with_all = ["target_bpw", "pure"])]
+    target_size: Option<String>,
+    /// Choose the formats that cost least within so many bits per weight; needs --file
+    #[arg(long, value_name = "BITS", requires = "file", conflicts_with = "pure")]
+    target_bpw: Option<f64>,
+    /// Text to measure on what rounding each tensor costs
+    #[arg(short, long, value_name = "TEXT")]
+    file: Option<PathBuf>,
+    /// Chunks of 256 tokens of that text
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    chunks: usize,
+    /// Where to write the recipe that was chosen [default: OUT with the ending .recipe.json]
+    #[arg(long, value_name = "FILE")]
+    save_recipe: Option<PathBuf>,
     /// Give the matrices whose names match a format; may be repeated, and the first that matches decides
     #[arg(long = "tensor", value_name = "REGEX=TYPE")]
     tensors: Vec<String>,
@@ -76,12 +106,16 @@ pub fn run(args: Args) -> Result<()> {
         options.importance = Some(&importance);
         options.metadata = origin(file, imatrix);
     }
+    interrupt::install()?;
+    let chosen = chosen(&args, &gguf, &options, imatrix.as_ref())?;
+    if let Some(recipe) = &chosen {
+        options = with_recipe(&options, recipe)?;
+    }
     let plan = Plan::new(&gguf, &options)?;
     let text = Text { args: &args, options: &options, gguf: &gguf, plan: &plan };
     if args.dry_run {
         return text.print(None);
     }
-    interrupt::install()?;
     let began = Instant::now();
     let bar = Mutex::new(Progress::bytes("quantizing"));
     let progress = |done: u64, total: u64| {
@@ -95,6 +129,9 @@ pub fn run(args: Args) -> Result<()> {
         _ => e,
     })?;
     drop(bar);
+    if let (Some(recipe), None) = (&chosen, &args.recipe) {
+        save(recipe, &args.save_recipe.clone().unwrap_or_else(|| args.output.with_extension("recipe.json")))?;
+    }
     warn(&report);
     text.print(Some((&report, began.elapsed())))
 }
@@ -109,8 +146,68 @@ fn options<'a>(args: &Args) -> Result<Options<'a>> {
         non_finite: if args.repair { NonFinite::Repair } else { NonFinite::Refuse },
         n_threads: args.threads,
         restart: args.restart,
-        ..Options::new(level::find(&args.level, args.pure, quant::is_encodable)?)
+        ..Options::new(match &args.level {
+            Some(name) => level::find(name, args.pure, quant::is_encodable)?,
+            None => unnamed(DType::F32), // until there is a recipe
+        })
     })
+}
+
+/// A format that is no level, so that the file claims none.
+fn unnamed(dtype: DType) -> Recipe {
+    let mut recipe = Recipe::pure(dtype);
+    recipe.file_type = None;
+    recipe
+}
+
+/// The recipe that was named or is to be searched for.
+fn chosen(
+    args: &Args,
+    gguf: &Gguf,
+    options: &Options<'_>,
+    imatrix: Option<&ImportanceMatrix>,
+) -> Result<Option<RecipeFile>> {
+    if let Some(path) = &args.recipe {
+        return RecipeFile::open(path).map(Some);
+    }
+    let target = match (&args.target_size, args.target_bpw) {
+        (Some(size), _) => Target::parse_size(size)?,
+        (None, Some(bits)) => Target::parse_bits(bits)?,
+        (None, None) => return Ok(None),
+    };
+    let Some(text) = &args.file else { return Ok(None) }; // the option demands it
+    let importance_id = imatrix.map_or(String::new(), |m| format!("-{:032x}", hash_of(m)));
+    let search = Search { gguf, options, target, text, n_chunks: args.chunks, importance_id };
+    let found = search.run()?;
+    eprintln!("expected divergence: {:.5} nats", found.expected_kld);
+    Ok(Some(found.recipe))
+}
+
+/// Tells an importance matrix from others.
+fn hash_of(imatrix: &ImportanceMatrix) -> u128 {
+    let mut hash = XxHash3_128::new();
+    for (name, entry) in imatrix.iter() {
+        hash.write(name.as_bytes());
+        entry.means().iter().for_each(|x| hash.write(&x.to_le_bytes()));
+    }
+    hash.finish_128()
+}
+
+/// The options with the formats of a recipe, which the new file carries. What was asked for by name still comes first.
+fn with_recipe<'a>(options: &Options<'a>, recipe: &RecipeFile) -> Result<Options<'a>> {
+    let mut options = options.clone();
+    options.level = unnamed(recipe.default()?);
+    options.rules.extend(recipe.rules()?);
+    options.metadata.push((RECIPE_KEY.to_owned(), Note::Text(recipe.compact())));
+    Ok(options)
+}
+
+fn save(recipe: &RecipeFile, path: &Path) -> Result<()> {
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(recipe.pretty().as_bytes()).map_err(|e| Error::io(format_args!("write {}", path.display()), e))?;
+    file.commit()?;
+    eprintln!("recipe: {}", path.display());
+    Ok(())
 }
 
 /// Measured of some other model, a matrix would weigh nothing.
@@ -242,7 +339,7 @@ impl Text<'_> {
         };
         json!({
             "output": self.args.output.to_string_lossy(),
-            "level": self.options.level.name,
+            "level": self.args.level.as_ref().map(|_| self.options.level.name),
             "made": done.is_some(),
             "file_bytes": self.plan.file_bytes,
             "from_file_bytes": self.gguf.file_bytes(),
