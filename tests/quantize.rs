@@ -97,13 +97,15 @@ fn every_level_makes_what_its_plan_says() {
                     let (old, new) = (values(&gguf, &a.name), values(&made, &a.name));
                     let power = |v: &mut dyn Iterator<Item = f32>| v.map(|x| f64::from(x).powi(2)).sum::<f64>();
                     let error = power(&mut old.iter().zip(&new).map(|(x, y)| x - y)) / power(&mut old.iter().copied());
-                    assert!(error < 0.1, "{} {}: relative error {error}", recipe.name, a.name);
+                    // Three levels of a uniform distribution leave a ninth of its power, or a little less.
+                    let limit = if matches!(b.dtype, DType::TQ1_0 | DType::TQ2_0) { 0.15 } else { 0.05 };
+                    assert!(error < limit, "{} {}: relative error {error}", recipe.name, a.name);
                 }
             }
             n_made += 1;
         }
     }
-    assert!(n_made >= 8, "{n_made}");
+    assert!(n_made >= 40, "{n_made}");
 }
 
 #[test]
@@ -231,8 +233,6 @@ fn quantized_input_wants_a_word_but_float32_is_exact() {
     bytes(&gguf, &Options { requantize: true, ..level("Q4_0") });
     let floats = Gguf::from_bytes(bytes(&gguf, &level("F32"))).unwrap();
     assert_eq!(values(&floats, "blk.2.ffn_up.weight"), values(&gguf, "blk.2.ffn_up.weight"));
-    // And back: the same codes, since every block's largest code is 127 or the values allow it.
-    assert!(values(&Gguf::from_bytes(bytes(&floats, &level("Q8_0"))).unwrap(), "blk.2.ffn_up.weight").len() > 1);
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn importance_is_checked_and_changes_the_codes() {
         errors.map(|(_, (x, y))| f64::from(x - y).powi(2)).sum()
     };
     let plain = Gguf::from_bytes(bytes(&gguf, &level("Q4_0"))).unwrap();
-    assert!(error_at(&Gguf::open(&path).unwrap()) <= error_at(&plain));
+    assert!(error_at(&Gguf::open(&path).unwrap()) < error_at(&plain));
     let wrong = |_: &str| Some(&importance[..63]);
     let error = make(&gguf, &Options { importance: Some(&wrong), ..level("Q4_0") }, &path).unwrap_err();
     assert!(error.to_string().contains("63 columns"), "{error}");
