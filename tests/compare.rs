@@ -201,6 +201,8 @@ fn levels_are_made_measured_kept_in_the_cache_and_compared_as_files() {
 fn after_kill_9_the_same_command_goes_on() {
     let place = Place::new("tiny.gguf");
     let args = ["--levels", "Q8_0,Q5_0,Q4_0", "--json"];
+    // More chunks than before go on where fewer have ended.
+    place.json(&[&place.model], &[&args[..2], &["--chunks", "1"]].concat());
     // From before anything is done to the end.
     for millis in [5, 60, 150, 300, 500, 800] {
         let mut child =

@@ -15,11 +15,8 @@ pub struct Bar {
 impl Bar {
     pub fn new() -> Bar {
         let style = ProgressStyle::with_template("{msg:28!} [{bar:32}] {percent}%, {eta} left");
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            bar.enable_steady_tick(Duration::from_millis(500));
-            bar
-        });
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = std::io::stderr().is_terminal().then(|| ProgressBar::new(1).with_style(style));
         Bar { bar, done: 0.0 }
     }
 
@@ -35,6 +32,7 @@ impl Bar {
             bar.set_position(0);
             bar.set_length(work.ceil() as u64);
             bar.reset_eta();
+            bar.enable_steady_tick(Duration::from_millis(500));
         }
     }
 

@@ -132,10 +132,12 @@ impl Field {
             reference: 0,
             is_reference_listed: false,
             model: printable(&stem(path)),
+            // Without the number of chunks: what is known of the first ones stays when more are asked for.
             quality_key: format!(
-                "oribi {}, text {:032x}, {numerics}, {kv_type}",
+                "oribi {}, text {}, chunks of {}, {numerics}, {kv_type}",
                 env!("CARGO_PKG_VERSION"),
-                chunks.hash()
+                text.hash(),
+                chunks.chunk_len()
             ),
             speed_key: format!(
                 "program {}, {}, {isa} {isa_limit}, {n_threads} threads, {storage}, pp{} tg{}, {kv_type}",
