@@ -23,6 +23,7 @@ import tempfile
 from pathlib import Path
 
 import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
 import tokenizers
 import torch
 from safetensors.torch import save_file
@@ -60,7 +61,11 @@ def sentencepiece_model(folder, **options):
             byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False, num_threads=1,
             minloglevel=2, **options,
         )
-        shutil.copy(prefix + ".model", folder / "tokenizer.model")
+        model = sentencepiece_model_pb2.ModelProto.FromString(Path(prefix + ".model").read_bytes())
+        # Without the paths of the machine that trained it.
+        model.trainer_spec.input[:] = ["eval-en.txt"]
+        model.trainer_spec.model_prefix = "m"
+        (folder / "tokenizer.model").write_bytes(model.SerializeToString())
     return sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
 
 
