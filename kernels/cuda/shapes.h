@@ -1,0 +1,98 @@
+/* shapes.h - how the CUDA kernels divide their work: what the launches (launch.c) and the kernels must agree on. */
+#ifndef ORIBI_CUDA_SHAPES_H
+#define ORIBI_CUDA_SHAPES_H
+
+#include "../cpu/packed.h"
+#include "oribi_cuda.h"
+
+#ifdef __cplusplus
+#define SHAPE_FN static constexpr
+#else
+#define SHAPE_FN static inline
+#endif
+
+enum {
+  WARP = 32,
+  THREADS = 256,      /* of every block, but where a launch says otherwise */
+  WARPS = 8,          /* of these */
+  MOST_SHARED = 101376, /* bytes of shared memory that a block can have on every supported GPU: 99 KiB */
+};
+
+SHAPE_FN uint32_t shape_ceil(uint32_t a, uint32_t b) { return a / b + (a % b != 0); }
+SHAPE_FN uint32_t shape_round_up(uint32_t a, uint32_t to) { return shape_ceil(a, to) * to; }
+
+/* ---- matrix product ---- */
+
+/* Weights of a panel as products read them: in units, each of which goes to one stage of a warp's ring and to one warp. */
+typedef struct {
+  uint32_t len;    /* inputs */
+  uint32_t bytes;  /* of a whole unit; the last of a panel may have less, a multiple of 16 */
+  uint32_t stages; /* of the ring, one per warp */
+} matmul_units;
+
+enum { RING_BYTES = 57344 }; /* what the rings of a block take, about: 1 block of the GPUs with least, 3 or 4 of others, fill an SM */
+
+SHAPE_FN matmul_units matmul_units_of(uint32_t len, uint32_t bytes) {
+  const uint32_t stages = RING_BYTES / (WARPS * bytes);
+  const matmul_units u = {len, bytes, stages < 2 ? 2 : stages};
+  return u;
+}
+
+/* Blocks of 256 inputs one by one, those of 32 four at a time. */
+SHAPE_FN matmul_units matmul_units_of_codes(packed_format f) {
+  const uint32_t n_blocks = f.block_len == 256 ? 1 : 4;
+  return matmul_units_of(n_blocks * f.block_len, n_blocks * f.packed_bytes);
+}
+
+SHAPE_FN matmul_units matmul_units_of_floats(uint32_t elem_bytes) {
+  const uint32_t len = elem_bytes == 4 ? 32 : 64;
+  return matmul_units_of(len, len * ROWS * elem_bytes);
+}
+
+/* Units [begin, end) of n_units are those of warp w. */
+SHAPE_FN uint32_t matmul_share(uint32_t n_units, uint32_t w) {
+  return (uint32_t)((uint64_t)n_units * w / WARPS);
+}
+
+SHAPE_FN uint32_t matmul_shared(matmul_units u, uint32_t n_tokens) {
+  const uint32_t ring = WARPS * u.stages * u.bytes, partials = WARPS * ROWS * n_tokens * 4;
+  return ring > partials ? ring : partials;
+}
+
+/* The prompt's product: a block takes a panel per warp and this much of the activations at a time. */
+enum {
+  PROMPT_TILES = ORIBI_CUDA_PROMPT_TOKENS / ORIBI_CUDA_TILE,
+  PROMPT_GROUPS = 4, /* of 32 inputs, in a stage */
+  PROMPT_STAGES = 3,
+  PROMPT_SUMS = PROMPT_TILES * PROMPT_GROUPS * 2 * ORIBI_CUDA_TILE * 4,
+  PROMPT_STAGE = PROMPT_TILES * PROMPT_GROUPS * ORIBI_CUDA_UNIT + PROMPT_SUMS, /* bytes */
+};
+
+/* ---- elementwise ---- */
+
+/* A row's acts are made by 4 threads a group, of 8 inputs each. */
+enum { ACTS_PER_THREAD = 8, ACTS_PER_BLOCK = THREADS * ACTS_PER_THREAD };
+
+/* ---- attention ---- */
+
+enum { PROJECT_WARPS = 4, ATTEND_CHUNK = 32 }; /* heads of a projecting block; elements of a head that a warp sums values of */
+
+/* Warps that share a chunk of the values, each with a part of the split's positions. */
+SHAPE_FN uint32_t attend_segments(uint32_t head_dim) {
+  const uint32_t n_chunks = shape_ceil(head_dim, ATTEND_CHUNK);
+  return n_chunks == 1 ? 8 : n_chunks == 2 ? 4 : n_chunks <= 4 ? 2 : 1;
+}
+
+/* Floats of shared memory: queries, and in their place later the segments' sums; weights of positions; maxima and sums. */
+SHAPE_FN uint32_t attend_first_floats(uint32_t head_dim, uint32_t n_queries) {
+  const uint32_t chunks = shape_ceil(head_dim, ATTEND_CHUNK) * ATTEND_CHUNK, segments = attend_segments(head_dim);
+  return n_queries * (segments > 1 ? segments * chunks : chunks);
+}
+
+SHAPE_FN uint32_t attend_shared(uint32_t head_dim, uint32_t n_queries) {
+  return 4 * (attend_first_floats(head_dim, n_queries) + n_queries * (ORIBI_SPLIT_LEN + 2));
+}
+
+SHAPE_FN uint32_t state_floats(uint32_t head_dim) { return ORIBI_STATE_HEADER + shape_round_up(head_dim, 16); }
+
+#endif
