@@ -5,11 +5,19 @@
 //! of the thread team executes it and takes parts of each operation; on a GPU each operation is a launch. So the closure must
 //! do the same on every call: it may depend on the model and the batch, and on nothing that differs from worker to worker.
 
+mod absent;
 pub mod cpu;
+mod device;
+mod machine;
+
+use self::absent as cuda;
 
 use crate::dtype::DType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gguf::TensorBytes;
+
+pub use self::device::Device;
+pub use self::machine::{Machine, MachineOps};
 
 /// The gate of a feed-forward layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,36 +240,26 @@ pub trait Backend: Send + Sync + Sized + 'static {
         data: TensorBytes,
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<Self::Matrix>;
-    /// Bytes that the [`store`](Self::store) of such matrices takes with so many workers.
-    fn store_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> Result<u64>;
-    /// Bytes that filling the store holds in passing.
-    fn packing_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> u64;
     /// Float32 parameters.
     fn vector(&self, values: &[f32]) -> Result<Self::Vector>;
     /// Scratch rows.
     fn rows(&self, capacity: usize, n: usize, usage: RowsUse) -> Result<Self::Rows>;
-    /// Bytes that [`rows`](Self::rows) will take.
-    fn rows_bytes(capacity: usize, n: usize, usage: RowsUse) -> u64;
-    /// The first `n` values of row `row`, after a pass.
+    /// The first `n` values of row `row`, after a pass that [published](Ops::publish) them.
     fn read_row<'a>(&self, rows: &'a Self::Rows, row: usize) -> &'a [f32];
     /// An empty pool of pages.
     fn pages(&self, shape: CacheShape) -> Self::Pages;
     /// Add a page to the pool; its number is the count before.
     fn grow_pages(&self, pages: &mut Self::Pages) -> Result<()>;
     /// Copy the content of page `from` to page `to`.
-    fn copy_page(&self, pages: &mut Self::Pages, from: u32, to: u32);
-    /// Copy a page out of its pool, as its keys and values lie: the same bytes on every machine of this kind.
-    fn read_page(&self, pages: &Self::Pages, page: u32, into: &mut [u8]);
+    fn copy_page(&self, pages: &mut Self::Pages, from: u32, to: u32) -> Result<()>;
+    /// Copy a page out of its pool, as its keys and values lie: in the same layout on every machine.
+    fn read_page(&self, pages: &Self::Pages, page: u32, into: &mut [u8]) -> Result<()>;
     /// Copy a page back into a pool of the same shape.
-    fn write_page(&self, pages: &mut Self::Pages, page: u32, from: &[u8]);
+    fn write_page(&self, pages: &mut Self::Pages, page: u32, from: &[u8]) -> Result<()>;
     /// Make the keys and values of a page zero from slot `from` on.
     fn clear_page(&self, pages: &mut Self::Pages, page: u32, from: usize) -> Result<()>;
-    /// Bytes of a page.
-    fn page_bytes(shape: CacheShape) -> u64;
     /// Scratch for attention over at most `n_ctx` positions.
     fn attention_scratch(&self, heads: Heads, n_ctx: usize) -> Result<Self::AttentionScratch>;
-    /// Bytes that [`attention_scratch`](Self::attention_scratch) will take with so many workers.
-    fn attention_scratch_bytes(heads: Heads, n_ctx: usize, n_workers: usize) -> u64;
     /// Whether products with this matrix can be formed in native arithmetic.
     fn is_native(&self, matrix: &Self::Matrix) -> bool;
     /// Run a pass. `stop` is asked between layers, through [`Ops::stopped`], and by long operations. Native arithmetic needs matrices that are
@@ -272,6 +270,20 @@ pub trait Backend: Send + Sync + Sized + 'static {
         stop: &(dyn Fn() -> bool + Sync),
         pass: impl Fn(&Self::Ops<'_>) + Sync,
     ) -> Result<()>;
+}
+
+/// What a kind of machine's memory holds, known before there is one.
+pub trait Footprint {
+    /// Bytes that the [`store`](Backend::store) of such matrices takes with so many workers.
+    fn store_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> Result<u64>;
+    /// Bytes that filling the store holds in passing.
+    fn packing_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> u64;
+    /// Bytes that [`rows`](Backend::rows) will take.
+    fn rows_bytes(capacity: usize, n: usize, usage: RowsUse) -> u64;
+    /// Bytes of a page.
+    fn page_bytes(shape: CacheShape) -> u64;
+    /// Bytes that [`attention_scratch`](Backend::attention_scratch) will take with so many workers.
+    fn attention_scratch_bytes(heads: Heads, n_ctx: usize, n_workers: usize) -> u64;
 }
 
 /// What a matrix is: its name for messages, format and shape.
@@ -328,6 +340,9 @@ pub trait Ops<B: Backend> {
 
     /// Row 0 of `sums` becomes the sums of the squares of each column of the first `n` rows, formed in float64 and rounded once.
     fn sum_squares(&self, n: usize, rows: &B::Rows, sums: &B::Rows);
+
+    /// The first `n` rows will be read after the pass, with [`Backend::read_row`].
+    fn publish(&self, n: usize, rows: &B::Rows);
 }
 
 /// Which rows take part in an operation.

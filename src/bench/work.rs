@@ -5,7 +5,7 @@ use std::ops::{Add, AddAssign, Mul};
 use crate::backend::cpu::bindings as c;
 use crate::backend::cpu::kernels::{Acts, KernelSet, panel_bytes};
 use crate::backend::cpu::{Cpu, PAGE_LEN};
-use crate::backend::{Backend, CacheShape};
+use crate::backend::{CacheShape, Footprint};
 use crate::dtype::DType;
 use crate::error::{Result, bail};
 use crate::gguf::TensorInfo;

@@ -45,7 +45,12 @@ fn load(gguf: &Gguf, settings: &Settings) -> Result<Arc<Model>> {
         watch.progress(oribi_phase::LOAD, done, total);
         !watch.stop()
     };
-    let options = ModelOptions { cpu: settings.cpu, storage: settings.storage, progress: Some(&progress) };
+    let options = ModelOptions {
+        cpu: settings.cpu,
+        storage: settings.storage,
+        progress: Some(&progress),
+        ..ModelOptions::default()
+    };
     let model = Model::load(gguf.clone(), options)?;
     for note in model.tokenizer().notes() {
         hooks.log(oribi_log_level::WARNING, &format!("tokenizer: {note}"));

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::cpu::{Cpu, CpuOptions};
-use crate::backend::{Backend, Storage};
+use crate::backend::{Backend, Device, Machine, Storage};
 use crate::error::{Result, bail};
 use crate::gguf::Gguf;
 use crate::tokenizer::Tokenizer;
@@ -27,7 +27,9 @@ pub(crate) use self::weights::{Weights, packing_bytes, stored_bytes};
 /// How to load a model.
 #[derive(Clone, Copy, Default)]
 pub struct ModelOptions<'a> {
-    /// How to use the CPU.
+    /// What the model runs on.
+    pub device: Device,
+    /// How to use the CPU. Beside a GPU it packs the weights.
     pub cpu: CpuOptions,
     /// Where the weights are while the model runs.
     pub storage: Storage,
@@ -41,11 +43,11 @@ pub struct Model {
     gguf: Gguf,
     hparams: HyperParams,
     tokenizer: Arc<Tokenizer>,
-    weights: Weights<Cpu>,
+    weights: Weights<Machine>,
     identity: [u8; 16],
     is_native: bool,
     storage: Storage,
-    cpu: Arc<Cpu>,
+    machine: Arc<Machine>,
     load_time: Duration,
 }
 
@@ -67,12 +69,12 @@ impl Model {
     pub fn load(gguf: Gguf, options: ModelOptions<'_>) -> Result<Arc<Model>> {
         let start = Instant::now();
         let hparams = HyperParams::from_gguf(&gguf)?;
-        let cpu = Cpu::new(options.cpu)?;
+        let machine = Machine::new(options.device, options.cpu)?;
         let go_on = |_, _| true;
         let progress = options.progress.unwrap_or(&go_on);
         let n_bytes = gguf.tensors().iter().map(|tensor| tensor.n_bytes()).sum();
         let building = Building::start(&gguf, &|| progress(0, n_bytes))?;
-        let (weights, sample) = weights::bind(&*cpu, &gguf, &hparams, options.storage, progress)?;
+        let (weights, sample) = weights::bind(&*machine, &gguf, &hparams, options.storage, progress)?;
         let tokenizer = Arc::new(building.finish(|| progress(n_bytes, n_bytes))?);
         if tokenizer.n_vocab() > hparams.n_vocab {
             bail!(
@@ -82,7 +84,7 @@ impl Model {
                 hparams.n_vocab
             );
         }
-        let is_native = is_native(&cpu, &weights);
+        let is_native = is_native(&machine, &weights);
         Ok(Arc::new(Model {
             weights,
             identity: sample.identity(&gguf),
@@ -90,7 +92,7 @@ impl Model {
             storage: options.storage,
             tokenizer,
             hparams,
-            cpu,
+            machine,
             load_time: start.elapsed(),
             gguf,
         }))
@@ -112,8 +114,13 @@ impl Model {
     }
 
     /// The machine that it is bound to.
+    pub fn machine(&self) -> &Arc<Machine> {
+        &self.machine
+    }
+
+    /// The CPU: that machine itself, or the one beside the GPU.
     pub fn cpu(&self) -> &Arc<Cpu> {
-        &self.cpu
+        self.machine.cpu()
     }
 
     /// What tells this model from others: an XXH3 hash of 128 bits over the header of every file, byte for byte (architecture,
@@ -136,7 +143,7 @@ impl Model {
         self.gguf.tensors().iter().filter(|t| read(&t.name)).map(|t| t.n_bytes()).sum()
     }
 
-    /// Whether prompts can be computed in native arithmetic: the CPU has a matrix unit, with kernels for every matrix of a block.
+    /// Whether prompts can be computed in native arithmetic: the machine has a matrix unit, with kernels for every matrix of a block.
     pub fn is_native(&self) -> bool {
         self.is_native
     }
@@ -146,12 +153,12 @@ impl Model {
         self.storage
     }
 
-    pub(crate) fn weights(&self) -> &Weights<Cpu> {
+    pub(crate) fn weights(&self) -> &Weights<Machine> {
         &self.weights
     }
 }
 
 /// Whether every matrix of a block has kernels for native arithmetic.
-fn is_native(cpu: &Cpu, weights: &Weights<Cpu>) -> bool {
-    weights.blocks.iter().flat_map(|block| block.matrices()).all(|matrix| cpu.is_native(matrix))
+fn is_native(machine: &Machine, weights: &Weights<Machine>) -> bool {
+    weights.blocks.iter().flat_map(|block| block.matrices()).all(|matrix| machine.is_native(matrix))
 }

@@ -10,8 +10,7 @@ use twox_hash::XxHash3_128;
 
 use super::weights::Block;
 use super::{Model, Weights, is_native};
-use crate::backend::cpu::{Cpu, Matrix};
-use crate::backend::{Backend, MatrixShape, Storage};
+use crate::backend::{Backend, Machine, MatrixShape, Storage};
 use crate::dtype::DType;
 use crate::error::{Result, bail};
 use crate::gguf::TensorBytes;
@@ -36,16 +35,16 @@ impl Model {
         hash.write(&self.identity);
         hash.write(name.as_bytes());
         hash.write(&bytes);
-        let store = self.cpu.store(Storage::Packed, &[MatrixShape { ..shape }])?;
-        *slot = self.cpu.matrix(&store, shape, TensorBytes::from_owner(bytes), &|| false)?;
+        let store = self.machine.store(Storage::Packed, &[MatrixShape { ..shape }])?;
+        *slot = self.machine.matrix(&store, shape, TensorBytes::from_owner(bytes), &|| false)?;
         Ok(Arc::new(Model {
-            is_native: is_native(&self.cpu, &weights),
+            is_native: is_native(&self.machine, &weights),
             weights,
             identity: hash.finish_128().to_le_bytes(),
             storage: self.storage,
             tokenizer: Arc::clone(&self.tokenizer),
             hparams: self.hparams.clone(),
-            cpu: Arc::clone(&self.cpu),
+            machine: Arc::clone(&self.machine),
             load_time: start.elapsed(),
             gguf: self.gguf.clone(),
         }))
@@ -53,7 +52,7 @@ impl Model {
 }
 
 /// Where the matrix of a name is bound.
-fn slot<'a>(weights: &'a mut Weights<Cpu>, name: &str) -> Option<&'a mut Matrix> {
+fn slot<'a>(weights: &'a mut Weights<Machine>, name: &str) -> Option<&'a mut <Machine as Backend>::Matrix> {
     let (role, block) = Role::of_tensor(name)?;
     match role {
         Role::TokenEmbd => return Some(&mut weights.token_embd),
@@ -74,7 +73,7 @@ fn slot<'a>(weights: &'a mut Weights<Cpu>, name: &str) -> Option<&'a mut Matrix>
 }
 
 /// The same weights again, the memory shared. The derived `Clone` would ask for a machine that can be cloned.
-fn shared(weights: &Weights<Cpu>) -> Weights<Cpu> {
+fn shared(weights: &Weights<Machine>) -> Weights<Machine> {
     Weights {
         token_embd: weights.token_embd.clone(),
         blocks: weights.blocks.iter().map(shared_block).collect(),
@@ -85,7 +84,7 @@ fn shared(weights: &Weights<Cpu>) -> Weights<Cpu> {
     }
 }
 
-fn shared_block(block: &Block<Cpu>) -> Block<Cpu> {
+fn shared_block(block: &Block<Machine>) -> Block<Machine> {
     Block {
         attn_norm: block.attn_norm.clone(),
         wq: block.wq.clone(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::arch::{Activation, NormPlacement, QkvBiases, RopePairing};
 use super::hparams::{HyperParams, Rope};
 use super::identity::Sample;
-use crate::backend::{Backend, Gate, Heads, MatrixShape, Rotation, Storage};
+use crate::backend::{Backend, Footprint, Gate, Heads, MatrixShape, Rotation, Storage};
 use crate::error::{Error, ErrorKind, Result, bail};
 use crate::fallible;
 use crate::gguf::{Gguf, TensorInfo};
@@ -162,7 +162,7 @@ pub(super) fn bind<B: Backend>(
 }
 
 /// Bytes that the weights of a file will take with so many workers, from its header.
-pub(crate) fn stored_bytes<B: Backend>(gguf: &Gguf, storage: Storage, n_workers: usize) -> Result<u64> {
+pub(crate) fn stored_bytes<B: Footprint>(gguf: &Gguf, storage: Storage, n_workers: usize) -> Result<u64> {
     let is_vector = |t: &&TensorInfo| t.shape.len() != 2;
     let vector_bytes = |t: &TensorInfo| t.n_elems().saturating_mul(size_of::<f32>() as u64);
     let vectors = gguf.tensors().iter().filter(is_vector).map(vector_bytes).fold(0u64, u64::saturating_add);
@@ -170,7 +170,7 @@ pub(crate) fn stored_bytes<B: Backend>(gguf: &Gguf, storage: Storage, n_workers:
 }
 
 /// Bytes that loading them holds in passing.
-pub(crate) fn packing_bytes<B: Backend>(gguf: &Gguf, storage: Storage, n_workers: usize) -> u64 {
+pub(crate) fn packing_bytes<B: Footprint>(gguf: &Gguf, storage: Storage, n_workers: usize) -> u64 {
     B::packing_bytes(storage, &matrix_shapes(gguf), n_workers)
 }
 

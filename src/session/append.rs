@@ -89,7 +89,7 @@ impl Session {
                 Wanted::Hidden { each, .. } => {
                     self.append_chunk(entries, &outputs, Goal::Hidden, control)?;
                     for (i, &row) in outputs.iter().enumerate() {
-                        each(n_done + row as usize, self.model.cpu().read_row(&self.scratch.input, i))?;
+                        each(n_done + row as usize, self.model.machine().read_row(&self.scratch.input, i))?;
                     }
                 }
             }
@@ -104,10 +104,10 @@ impl Session {
 
     /// Compute one chunk.
     fn append_chunk(&mut self, entries: &[Entry], outputs: &[u32], goal: Goal, control: &Control<'_>) -> Result<()> {
-        let cpu = Arc::clone(self.model.cpu());
+        let machine = Arc::clone(self.model.machine());
         let counts = count_by_sequence(entries.iter().map(|e| e.sequence));
         for &(sequence, n) in &counts {
-            self.cache.reserve(&*cpu, sequence, n)?;
+            self.cache.reserve(&*machine, sequence, n)?;
         }
         let runs = self.runs(entries)?;
         let tokens = fallible::collect(entries.iter().map(|e| e.token), "the tokens of a batch")?;
@@ -126,8 +126,8 @@ impl Session {
         let arithmetic = entries.first().map_or(Arithmetic::Portable, |entry| self.arithmetic(entry.role));
         let (hparams, weights) = (model.hparams(), model.weights());
         match &self.observer {
-            None => cpu.run(arithmetic, &stop, |ops| forward(ops, hparams, weights, scratch, pages, &pass)),
-            Some(observer) => cpu.run(arithmetic, &stop, |ops| {
+            None => machine.run(arithmetic, &stop, |ops| forward(ops, hparams, weights, scratch, pages, &pass)),
+            Some(observer) => machine.run(arithmetic, &stop, |ops| {
                 forward(&observer.over(ops, weights), hparams, weights, scratch, pages, &pass)
             }),
         }?;
@@ -135,7 +135,7 @@ impl Session {
             self.observer.iter_mut().for_each(InputSquares::forget);
             bail!(Cancelled, "the batch was cancelled");
         }
-        self.observer.iter_mut().for_each(|observer| observer.absorb(&cpu));
+        self.observer.iter_mut().for_each(|observer| observer.absorb(&machine));
         for &(sequence, n) in &counts {
             self.cache.commit(sequence, n)?;
         }

@@ -189,7 +189,10 @@ impl<B: Backend> Cache<B> {
             && self.holders[last as usize] > 1
         {
             let own = self.acquire(backend)?;
-            backend.copy_page(&mut self.pages, last, own);
+            if let Err(e) = backend.copy_page(&mut self.pages, last, own) {
+                self.release(own);
+                return Err(e);
+            }
             self.release(last);
             self.get_mut(id)?.pages[n_pages - 1] = own;
         }

@@ -94,10 +94,12 @@ pub(super) fn forward<B: Backend, O: Ops<B>>(
         ops.add_product(n, &s.x, &fed, attn_norm(layer + 1).as_ref().unwrap_or(&output_norm));
     }
     let n_outputs = first_out + pass.outputs.len();
+    ops.publish(n_outputs, out);
     if matches!(pass.goal, Goal::Logits { is_last: true, .. }) && n_outputs > 0 {
         ops.linear(n_outputs, &s.head_input, &[weights.output()], &s.logits);
         if let Some(cap) = hparams.final_softcap {
             ops.softcap(n_outputs, cap, &s.logits);
         }
+        ops.publish(n_outputs, &s.logits);
     }
 }

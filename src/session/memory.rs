@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::cache::PAGE_LEN;
-use super::scratch::Scratch;
+use super::scratch::scratch_bytes;
 use super::{SessionOptions, cache_shape, check_options};
 use crate::backend::cpu::Cpu;
-use crate::backend::{Backend, Storage};
+use crate::backend::{Footprint, Storage};
 use crate::error::{Result, bail};
 use crate::gguf::Gguf;
 use crate::model::{HyperParams, packing_bytes, stored_bytes};
@@ -58,7 +58,7 @@ pub fn predict_memory(
     let page_bytes = Cpu::page_bytes(cache_shape(&hparams, &options));
     let weights = stored_bytes::<Cpu>(gguf, storage, n_threads)?;
     let kv_cache = n_pages.saturating_mul(page_bytes);
-    let scratch = Scratch::<Cpu>::bytes(&hparams, &options, n_threads);
+    let scratch = scratch_bytes::<Cpu>(&hparams, &options, n_threads);
     let header: u64 = gguf.headers().map(|header| header.len() as u64).sum();
     let vocabulary = header.saturating_add(tokenizer::predicted_bytes(gguf));
     let in_passing = packing_bytes::<Cpu>(gguf, storage, n_threads).saturating_sub(kv_cache.saturating_add(scratch));

@@ -20,7 +20,7 @@ use self::append::Wanted;
 use self::cache::Cache;
 use self::scratch::Scratch;
 use crate::backend::cpu::Cpu;
-use crate::backend::{Backend, CacheShape};
+use crate::backend::{Backend, CacheShape, Footprint, Machine};
 use crate::error::{Result, bail};
 use crate::model::{HyperParams, Model};
 
@@ -133,8 +133,8 @@ pub struct Control<'a> {
 pub struct Session {
     model: Arc<Model>,
     options: SessionOptions,
-    cache: Cache<Cpu>,
-    scratch: Scratch<Cpu>,
+    cache: Cache<Machine>,
+    scratch: Scratch<Machine>,
     n_outputs: usize,
     observer: Option<InputSquares>,
 }
@@ -165,11 +165,11 @@ impl Session {
     pub fn new(model: &Arc<Model>, options: &SessionOptions) -> Result<Session> {
         let h = model.hparams();
         let options = check_options(options, h)?;
-        let cpu = &**model.cpu();
+        let machine = &**model.machine();
         let max_pages = options.n_sequences * options.n_ctx.div_ceil(cache::PAGE_LEN);
         Ok(Session {
-            cache: Cache::new(cpu, cache_shape(h, &options), options.n_sequences, max_pages),
-            scratch: Scratch::new(cpu, h, &options)?,
+            cache: Cache::new(machine, cache_shape(h, &options), options.n_sequences, max_pages),
+            scratch: Scratch::new(machine, h, &options)?,
             model: Arc::clone(model),
             options,
             n_outputs: 0,
@@ -261,13 +261,13 @@ impl Session {
 
     /// Logits of the i-th output of the last batch, `[n_vocab]`; `None` if it had fewer.
     pub fn logits(&self, i: usize) -> Option<&[f32]> {
-        (i < self.n_outputs).then(|| self.model.cpu().read_row(&self.scratch.logits, i))
+        (i < self.n_outputs).then(|| self.model.machine().read_row(&self.scratch.logits, i))
     }
 
     /// The hidden state of the i-th output of the last batch, `[dim]`: what the last norm left, and the logits were formed from;
     /// `None` if it had fewer. See also [`embed`](Self::embed).
     pub fn embedding(&self, i: usize) -> Option<&[f32]> {
-        (i < self.n_outputs).then(|| self.model.cpu().read_row(&self.scratch.head_input, i))
+        (i < self.n_outputs).then(|| self.model.machine().read_row(&self.scratch.head_input, i))
     }
 
     /// Outputs of the last batch.

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Session;
-use crate::backend::cpu::Cpu;
-use crate::backend::{Attention, Backend, Gate, Norm, Ops, Projection, Residual, Rotation, RowsUse, Run};
+use crate::backend::{Attention, Backend, Gate, Machine, Norm, Ops, Projection, Residual, Rotation, RowsUse, Run};
 use crate::error::Result;
 use crate::fallible;
 use crate::model::{Model, Weights};
@@ -28,7 +27,7 @@ struct Input {
     totals: Vec<f64>, // (k)
     n_rows: u64,
     /// Of the pass in hand, (1, k), and how many rows they are; 0 if the input did not occur.
-    sums: <Cpu as Backend>::Rows,
+    sums: <Machine as Backend>::Rows,
     n_in_pass: AtomicUsize,
 }
 
@@ -44,7 +43,7 @@ impl InputSquares {
                 tensors: input.tensors,
                 totals: fallible::filled(0.0, input.k, "sums of squares")?,
                 n_rows: 0,
-                sums: model.cpu().rows(1, input.k, RowsUse::Values)?,
+                sums: model.machine().rows(1, input.k, RowsUse::Values)?,
                 n_in_pass: AtomicUsize::new(0),
             });
         }
@@ -66,11 +65,11 @@ impl InputSquares {
     }
 
     /// Adds what a pass has left.
-    pub(super) fn absorb(&mut self, cpu: &Cpu) {
+    pub(super) fn absorb(&mut self, machine: &Machine) {
         for input in &mut self.inputs {
             let n = std::mem::take(input.n_in_pass.get_mut());
             if n > 0 {
-                let sums = cpu.read_row(&input.sums, 0);
+                let sums = machine.read_row(&input.sums, 0);
                 input.totals.iter_mut().zip(sums).for_each(|(to, &sum)| *to += f64::from(sum));
                 input.n_rows += n as u64;
             }
@@ -83,7 +82,7 @@ impl InputSquares {
     }
 
     /// `ops` that observe.
-    pub(super) fn over<'a, O>(&'a self, ops: &'a O, weights: &'a Weights<Cpu>) -> Observing<'a, O> {
+    pub(super) fn over<'a, O>(&'a self, ops: &'a O, weights: &'a Weights<Machine>) -> Observing<'a, O> {
         Observing { ops, weights, inputs: &self.inputs }
     }
 }
@@ -104,25 +103,26 @@ impl Session {
 /// The operations of a backend, with an eye on the inputs of products.
 pub(super) struct Observing<'a, O> {
     ops: &'a O,
-    weights: &'a Weights<Cpu>,
+    weights: &'a Weights<Machine>,
     inputs: &'a [Input],
 }
 
-type Matrix = <Cpu as Backend>::Matrix;
-type Rows = <Cpu as Backend>::Rows;
+type Matrix = <Machine as Backend>::Matrix;
+type Rows = <Machine as Backend>::Rows;
 
-impl<O: Ops<Cpu>> Observing<'_, O> {
+impl<O: Ops<Machine>> Observing<'_, O> {
     /// Looks at the input of a product with this matrix, which is the first of those that share the input.
     fn look(&self, n: usize, input: &Rows, weight: &Matrix) {
         let place = self.weights.input_matrices().position(|known| std::ptr::eq(known, weight));
         if let Some(own) = place.and_then(|place| self.inputs.get(place)) {
             self.ops.sum_squares(n, input, &own.sums);
+            self.ops.publish(1, &own.sums);
             own.n_in_pass.store(n, Ordering::Relaxed); // the same from every worker, and read after the pass
         }
     }
 }
 
-impl<O: Ops<Cpu>> Ops<Cpu> for Observing<'_, O> {
+impl<O: Ops<Machine>> Ops<Machine> for Observing<'_, O> {
     fn stopped(&self) -> bool {
         self.ops.stopped()
     }
@@ -135,11 +135,11 @@ impl<O: Ops<Cpu>> Ops<Cpu> for Observing<'_, O> {
         self.ops.rope_table(rotation, positions, table);
     }
 
-    fn norm(&self, x: &Rows, norm: &Norm<'_, Cpu>) {
+    fn norm(&self, x: &Rows, norm: &Norm<'_, Machine>) {
         self.ops.norm(x, norm);
     }
 
-    fn add_product(&self, n: usize, x: &Rows, residual: &Residual<'_, Cpu>, norm: &Norm<'_, Cpu>) {
+    fn add_product(&self, n: usize, x: &Rows, residual: &Residual<'_, Machine>, norm: &Norm<'_, Machine>) {
         self.look(n, residual.input, residual.weight);
         self.ops.add_product(n, x, residual, norm);
     }
@@ -155,8 +155,8 @@ impl<O: Ops<Cpu>> Ops<Cpu> for Observing<'_, O> {
         &self,
         runs: &[Run],
         qkv: &Rows,
-        projection: &Projection<'_, Cpu>,
-        attention: &Attention<'_, Cpu>,
+        projection: &Projection<'_, Machine>,
+        attention: &Attention<'_, Machine>,
         out: &Rows,
     ) {
         self.ops.attend(runs, qkv, projection, attention, out);
@@ -173,5 +173,9 @@ impl<O: Ops<Cpu>> Ops<Cpu> for Observing<'_, O> {
 
     fn sum_squares(&self, n: usize, rows: &Rows, sums: &Rows) {
         self.ops.sum_squares(n, rows, sums);
+    }
+
+    fn publish(&self, n: usize, rows: &Rows) {
+        self.ops.publish(n, rows);
     }
 }

@@ -1,7 +1,7 @@
 //! The buffers of a session: one list of shapes, from which they are allocated and their size is predicted.
 
 use super::SessionOptions;
-use crate::backend::{Backend, RowsUse};
+use crate::backend::{Backend, Footprint, RowsUse};
 use crate::error::Result;
 use crate::model::HyperParams;
 
@@ -67,11 +67,10 @@ impl<B: Backend> Scratch<B> {
             attention: backend.attention_scratch(h.heads(), options.n_ctx)?,
         })
     }
+}
 
-    /// Bytes that a session's buffers take.
-    pub fn bytes(h: &HyperParams, options: &SessionOptions, n_workers: usize) -> u64 {
-        let rows: u64 =
-            shapes(h, options).into_iter().map(|(capacity, n, usage)| B::rows_bytes(capacity, n, usage)).sum();
-        rows.saturating_add(B::attention_scratch_bytes(h.heads(), options.n_ctx, n_workers))
-    }
+/// Bytes that a session's buffers take on a kind of machine.
+pub(super) fn scratch_bytes<F: Footprint>(h: &HyperParams, options: &SessionOptions, n_workers: usize) -> u64 {
+    let rows: u64 = shapes(h, options).into_iter().map(|(capacity, n, usage)| F::rows_bytes(capacity, n, usage)).sum();
+    rows.saturating_add(F::attention_scratch_bytes(h.heads(), options.n_ctx, n_workers))
 }

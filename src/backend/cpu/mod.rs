@@ -29,7 +29,7 @@ use self::bindings as c;
 use self::kernels::{Acts, Isa, Kernel, KernelSet};
 use self::memory::AlignedBytes;
 use self::team::Team;
-use super::{Arithmetic, Backend, CacheShape, Heads, KvType, MatrixShape, RowsUse, Storage};
+use super::{Arithmetic, Backend, CacheShape, Footprint, Heads, KvType, MatrixShape, RowsUse, Storage};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::gguf::TensorBytes;
@@ -197,14 +197,6 @@ impl Backend for Cpu {
         Matrix::new(self, store, shape, data, stop)
     }
 
-    fn store_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> Result<u64> {
-        Store::bytes(storage, shapes, n_workers)
-    }
-
-    fn packing_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> u64 {
-        Store::packing_bytes(storage, shapes, n_workers)
-    }
-
     fn vector(&self, values: &[f32]) -> Result<Vector> {
         let bytes = AlignedBytes::zeroed(size_of_val(values), "a parameter vector")?;
         // SAFETY: the buffer was just allocated with the values' size.
@@ -214,10 +206,6 @@ impl Backend for Cpu {
 
     fn rows(&self, capacity: usize, n: usize, usage: RowsUse) -> Result<Rows> {
         Rows::new(capacity, n, usage)
-    }
-
-    fn rows_bytes(capacity: usize, n: usize, usage: RowsUse) -> u64 {
-        Rows::bytes(capacity, n, usage)
     }
 
     fn read_row<'a>(&self, rows: &'a Rows, row: usize) -> &'a [f32] {
@@ -232,32 +220,27 @@ impl Backend for Cpu {
         pages.grow()
     }
 
-    fn copy_page(&self, pages: &mut Pages, from: u32, to: u32) {
+    fn copy_page(&self, pages: &mut Pages, from: u32, to: u32) -> Result<()> {
         pages.copy(from, to);
+        Ok(())
     }
 
-    fn read_page(&self, pages: &Pages, page: u32, into: &mut [u8]) {
+    fn read_page(&self, pages: &Pages, page: u32, into: &mut [u8]) -> Result<()> {
         pages.read(page, into);
+        Ok(())
     }
 
-    fn write_page(&self, pages: &mut Pages, page: u32, from: &[u8]) {
+    fn write_page(&self, pages: &mut Pages, page: u32, from: &[u8]) -> Result<()> {
         pages.write(page, from);
+        Ok(())
     }
 
     fn clear_page(&self, pages: &mut Pages, page: u32, from: usize) -> Result<()> {
         pages.clear(page, from, self.cache(pages.kv_type()).store)
     }
 
-    fn page_bytes(shape: CacheShape) -> u64 {
-        Pages::page_bytes(shape) as u64
-    }
-
     fn attention_scratch(&self, heads: Heads, n_ctx: usize) -> Result<AttentionScratch> {
         AttentionScratch::new(heads, n_ctx, self.team.n_threads())
-    }
-
-    fn attention_scratch_bytes(heads: Heads, n_ctx: usize, n_workers: usize) -> u64 {
-        AttentionScratch::bytes(heads, n_ctx, n_workers)
     }
 
     fn is_native(&self, matrix: &Matrix) -> bool {
@@ -272,5 +255,27 @@ impl Backend for Cpu {
     ) -> Result<()> {
         let stopped = AtomicBool::new(false);
         self.team.run_unless(stop, |worker| pass(&CpuOps { cpu: self, worker, arithmetic, stop, stopped: &stopped }))
+    }
+}
+
+impl Footprint for Cpu {
+    fn store_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> Result<u64> {
+        Store::bytes(storage, shapes, n_workers)
+    }
+
+    fn packing_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> u64 {
+        Store::packing_bytes(storage, shapes, n_workers)
+    }
+
+    fn rows_bytes(capacity: usize, n: usize, usage: RowsUse) -> u64 {
+        Rows::bytes(capacity, n, usage)
+    }
+
+    fn page_bytes(shape: CacheShape) -> u64 {
+        Pages::page_bytes(shape) as u64
+    }
+
+    fn attention_scratch_bytes(heads: Heads, n_ctx: usize, n_workers: usize) -> u64 {
+        AttentionScratch::bytes(heads, n_ctx, n_workers)
     }
 }

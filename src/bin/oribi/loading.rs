@@ -24,7 +24,7 @@ pub fn model(gguf: Gguf, cpu: CpuOptions, storage: Storage) -> Result<Arc<Model>
         }
         !interrupt::requested()
     };
-    Model::load(gguf, ModelOptions { cpu, storage, progress: Some(&progress) })
+    Model::load(gguf, ModelOptions { cpu, storage, progress: Some(&progress), ..ModelOptions::default() })
 }
 
 /// How a text is evaluated.

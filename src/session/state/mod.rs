@@ -20,8 +20,8 @@ use self::format::{CHECKSUM_BYTES, Index, Saved, Shape};
 use super::cache::PAGE_LEN;
 use super::{SequenceId, Session, cache_shape};
 use crate::atomic_file::AtomicFile;
-use crate::backend::Backend;
 use crate::backend::cpu::Cpu;
+use crate::backend::{Backend, Footprint};
 use crate::error::{Error, Result, bail};
 use crate::fallible;
 use crate::mapped_file::MappedFile;
@@ -59,20 +59,20 @@ impl Session {
             to.write_all(bytes).map_err(|e| Error::io("write a state", e))
         };
         put(&plan.index.encode()?)?;
-        let cpu = &**self.model.cpu();
+        let (machine, cpu) = (self.model.machine(), &**self.model.cpu());
         let page_bytes = plan.index.shape.page_bytes as usize;
         let mut bytes = fallible::filled(0, page_bytes, "a page of a state")?;
-        // Where the slots that do not count are cleared: the session's own page may hold another sequence's there.
+        // Where, in the host's memory, the slots that do not count are cleared: the session's own page may hold another sequence's there.
         let mut desk = cpu.pages(cache_shape(self.model.hparams(), &self.options));
         for &(page, n_positions) in &plan.pages {
-            cpu.read_page(self.cache.pages(), page, &mut bytes);
+            machine.read_page(self.cache.pages(), page, &mut bytes)?;
             if n_positions < PAGE_LEN {
                 if desk.is_empty() {
                     cpu.grow_pages(&mut desk)?;
                 }
-                cpu.write_page(&mut desk, 0, &bytes);
+                cpu.write_page(&mut desk, 0, &bytes)?;
                 cpu.clear_page(&mut desk, 0, n_positions)?;
-                cpu.read_page(&desk, 0, &mut bytes);
+                cpu.read_page(&desk, 0, &mut bytes)?;
             }
             put(&bytes)?;
         }
@@ -150,14 +150,14 @@ impl Session {
 
     /// Copy the pages of a state into pages of the session, which are added to `pages`.
     fn fill_pages(&mut self, index: &Index, content: &[u8], pages: &mut Vec<u32>) -> Result<()> {
-        let cpu = std::sync::Arc::clone(self.model.cpu());
+        let machine = std::sync::Arc::clone(self.model.machine());
         let used = used_positions(index)?;
         for (bytes, n_positions) in content.chunks_exact(index.shape.page_bytes as usize).zip(used) {
-            let page = self.cache.acquire(&*cpu)?;
+            let page = self.cache.acquire(&*machine)?;
             pages.push(page);
-            cpu.write_page(self.cache.pages_mut(), page, bytes);
+            machine.write_page(self.cache.pages_mut(), page, bytes)?;
             if n_positions < PAGE_LEN {
-                cpu.clear_page(self.cache.pages_mut(), page, n_positions)?;
+                machine.clear_page(self.cache.pages_mut(), page, n_positions)?;
             }
         }
         Ok(())

@@ -1,0 +1,158 @@
+//! The CUDA backend of a build without CUDA: there is no value of it, so whatever would use one is compiled away.
+
+use std::sync::Arc;
+
+use super::cpu::Cpu;
+use super::{
+    Arithmetic, Attention, Backend, CacheShape, Gate, Heads, MatrixShape, Norm, Ops, Projection, Residual, Rotation,
+    RowsUse, Run, Storage,
+};
+use crate::error::{Result, bail};
+use crate::gguf::TensorBytes;
+
+/// A GPU, of which there is none.
+pub enum Cuda {}
+
+/// Weights on it.
+#[derive(Clone)]
+pub enum Matrix {}
+/// Parameters on it.
+#[derive(Clone)]
+pub enum Vector {}
+/// Room for weights on it.
+pub enum Store {}
+/// Rows on it.
+pub enum Rows {}
+/// Keys and values on it.
+pub enum Pages {}
+/// Attention's scratch on it.
+pub enum AttentionScratch {}
+
+impl Cuda {
+    /// Always `Device`: it says what is missing.
+    pub fn new(_: u32, _: Arc<Cpu>) -> Result<Cuda> {
+        bail!(Device, "this build of oribi cannot use a GPU: it was made without CUDA")
+    }
+
+    /// The CPU beside it.
+    pub fn cpu(&self) -> &Arc<Cpu> {
+        match *self {}
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        match *self {}
+    }
+}
+
+impl Backend for Cuda {
+    type Store = Store;
+    type Matrix = Matrix;
+    type Vector = Vector;
+    type Rows = Rows;
+    type Pages = Pages;
+    type AttentionScratch = AttentionScratch;
+    type Ops<'a> = Cuda;
+
+    fn store(&self, _: Storage, _: &[MatrixShape<'_>]) -> Result<Store> {
+        match *self {}
+    }
+
+    fn matrix(&self, _: &Store, _: MatrixShape<'_>, _: TensorBytes, _: &(dyn Fn() -> bool + Sync)) -> Result<Matrix> {
+        match *self {}
+    }
+
+    fn vector(&self, _: &[f32]) -> Result<Vector> {
+        match *self {}
+    }
+
+    fn rows(&self, _: usize, _: usize, _: RowsUse) -> Result<Rows> {
+        match *self {}
+    }
+
+    fn read_row<'a>(&self, _: &'a Rows, _: usize) -> &'a [f32] {
+        match *self {}
+    }
+
+    fn pages(&self, _: CacheShape) -> Pages {
+        match *self {}
+    }
+
+    fn grow_pages(&self, _: &mut Pages) -> Result<()> {
+        match *self {}
+    }
+
+    fn copy_page(&self, _: &mut Pages, _: u32, _: u32) -> Result<()> {
+        match *self {}
+    }
+
+    fn read_page(&self, _: &Pages, _: u32, _: &mut [u8]) -> Result<()> {
+        match *self {}
+    }
+
+    fn write_page(&self, _: &mut Pages, _: u32, _: &[u8]) -> Result<()> {
+        match *self {}
+    }
+
+    fn clear_page(&self, _: &mut Pages, _: u32, _: usize) -> Result<()> {
+        match *self {}
+    }
+
+    fn attention_scratch(&self, _: Heads, _: usize) -> Result<AttentionScratch> {
+        match *self {}
+    }
+
+    fn is_native(&self, _: &Matrix) -> bool {
+        match *self {}
+    }
+
+    fn run(&self, _: Arithmetic, _: &(dyn Fn() -> bool + Sync), _: impl Fn(&Cuda) + Sync) -> Result<()> {
+        match *self {}
+    }
+}
+
+impl Ops<Cuda> for Cuda {
+    fn stopped(&self) -> bool {
+        match *self {}
+    }
+
+    fn embed(&self, _: &Matrix, _: &[u32], _: f32, _: &Rows) {
+        match *self {}
+    }
+
+    fn rope_table(&self, _: &Rotation, _: &[u32], _: &Rows) {
+        match *self {}
+    }
+
+    fn norm(&self, _: &Rows, _: &Norm<'_, Cuda>) {
+        match *self {}
+    }
+
+    fn add_product(&self, _: usize, _: &Rows, _: &Residual<'_, Cuda>, _: &Norm<'_, Cuda>) {
+        match *self {}
+    }
+
+    fn linear(&self, _: usize, _: &Rows, _: &[&Matrix], _: &Rows) {
+        match *self {}
+    }
+
+    fn attend(&self, _: &[Run], _: &Rows, _: &Projection<'_, Cuda>, _: &Attention<'_, Cuda>, _: &Rows) {
+        match *self {}
+    }
+
+    fn gated(&self, _: usize, _: &Rows, _: [&Matrix; 2], _: Gate, _: &Rows, _: &Rows) {
+        match *self {}
+    }
+
+    fn softcap(&self, _: usize, _: f32, _: &Rows) {
+        match *self {}
+    }
+
+    fn sum_squares(&self, _: usize, _: &Rows, _: &Rows) {
+        match *self {}
+    }
+
+    fn publish(&self, _: usize, _: &Rows) {
+        match *self {}
+    }
+}
