@@ -28,6 +28,15 @@
 #include "../oribi_kernels.h"
 #include "simd/scalar.h"
 
+/* CUDA kernels, which are C++20, read the same table. */
+#ifdef __cplusplus
+#define PACKED_CONST static constexpr
+#define PACKED_CONST_FN static constexpr
+#else
+#define PACKED_CONST static const
+#define PACKED_CONST_FN static inline
+#endif
+
 enum { ROWS = ORIBI_PANEL_ROWS, GROUP = ORIBI_GROUP_LEN, HALF = ORIBI_HALF_GROUP_LEN, LINE = 64, STEPS = 8 };
 
 /* ---- one struct per format ---------------------------------------------------------------------------------------- */
@@ -173,7 +182,7 @@ typedef struct {
   packed_table table;
 } packed_format;
 
-static inline int packed_has_min(packed_format f) {
+PACKED_CONST_FN int packed_has_min(packed_format f) {
   return f.scale == SCALE_F16_MIN || f.scale == SCALE_U8_MIN || f.scale == SCALE_NIBBLE_MIN ||
          f.scale == SCALE_F32_I8_MIN;
 }
@@ -186,12 +195,14 @@ static inline uint32_t packed_few_rows(packed_format f, uint32_t isa) {
 }
 
 #define PACKED_MEMBER(type, member) sizeof(((type *)0)->member)
-#define PACKED_SHAPE(type, n_elems, n_bytes)                                                                        \
-  .block_len = n_elems, .block_bytes = n_bytes, .packed_bytes = sizeof(type),                                       \
-  .n_groups = PACKED_MEMBER(type, group) / PACKED_MEMBER(type, group[0]), .groups_at = offsetof(type, group),       \
-  .group_bytes = PACKED_MEMBER(type, group[0]), .q_at = offsetof(type, group[0].q) - offsetof(type, group),         \
-  .h_at = offsetof(type, group[0].q) - offsetof(type, group) + PACKED_MEMBER(type, group[0].q)
-#define PACKED_CODES(q, h, n, off, tab) .q_bits = q, .h_bits = h, .n_scales = n, .offset = off, .table = tab
+/* NVRTC has no offsetof: where a member begins is told by what follows it, as is asserted below. */
+#define PACKED_SHAPE(type, n_elems, n_bytes, h)                                                               \
+  .block_len = n_elems, .block_bytes = n_bytes, .packed_bytes = sizeof(type),                                 \
+  .n_groups = PACKED_MEMBER(type, group) / PACKED_MEMBER(type, group[0]),                                     \
+  .groups_at = sizeof(type) - PACKED_MEMBER(type, group), .group_bytes = PACKED_MEMBER(type, group[0]),       \
+  .q_at = PACKED_MEMBER(type, group[0]) - PACKED_MEMBER(type, group[0].q) - LINE * h,                         \
+  .h_at = PACKED_MEMBER(type, group[0]) - LINE * h
+#define PACKED_CODES(q, h, n, off) .q_bits = q, .h_bits = h, .n_scales = n, .offset = off
 
 /* X(name, id, struct, inputs of a block, bytes of a block in the file,
  *   q bits, h bits, scales per group, offset, table, scale, most per cent of the file's size) */
@@ -222,12 +233,13 @@ static inline uint32_t packed_few_rows(packed_format f, uint32_t isa) {
   X(tq2_0, ORIBI_TQ2_0, packed_tq2_0, 256, 66, 2, 0, 1, 1, TABLE_NONE, SCALE_F16, 104)
 
 #define PACKED_FORMAT(name, id, type, len, bytes, q, h, n, off, tab, from, limit) \
-  static const packed_format format_##name = {                            \
-      PACKED_SHAPE(type, len, bytes), PACKED_CODES(q, h, n, off, tab), .scale = from};
+  PACKED_CONST packed_format format_##name = {                            \
+      PACKED_SHAPE(type, len, bytes, h), PACKED_CODES(q, h, n, off), .scale = from, .table = tab};
 PACKED_FORMATS(PACKED_FORMAT)
 #undef PACKED_FORMAT
 
 /* A struct has no padding, its groups cover the block, and each group is its scales, q and h. */
+#ifndef __cplusplus
 #define PACKED_ASSERT(name, id, type, len, bytes, q_, h_, n, off, tab, from, limit)                                   \
   _Static_assert(sizeof(type) == offsetof(type, group) + PACKED_MEMBER(type, group), #name ": padding");              \
   _Static_assert(PACKED_MEMBER(type, group) / PACKED_MEMBER(type, group[0]) == len / GROUP, #name ": groups");        \
@@ -238,18 +250,20 @@ PACKED_FORMATS(PACKED_FORMAT)
   _Static_assert(sizeof(type) <= (size_t)ROWS * bytes * limit / 100, #name ": too large beside the file");
 PACKED_FORMATS(PACKED_ASSERT)
 #undef PACKED_ASSERT
+#endif
 
 /* ---- readers for one row ------------------------------------------------------------------------------------------ */
 
 /* Values of an index: IQ4_NL and IQ4_XS; the 4-bit floats of MXFP4 (OCP Microscaling 1.0), doubled; eighths of IQ1_M's moved
- * grid; grid values of IQ2 (every third does not occur) and IQ3, then their negatives. */
-static const int8_t packed_tables[][16] = {
-    [TABLE_IQ4] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113},
-    [TABLE_E2M1] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12},
-    [TABLE_IQ1_M] = {-7, 1, 9, 0, -9, -1, 7, 0},
-    [TABLE_IQ2] = {8, 25, 43, 0, -8, -25, -43, 0},
-    [TABLE_IQ3_XXS] = {4, 12, 20, 28, 36, 44, 52, 62, -4, -12, -20, -28, -36, -44, -52, -62},
-    [TABLE_IQ3_S] = {1, 3, 5, 7, 9, 11, 13, 15, -1, -3, -5, -7, -9, -11, -13, -15},
+ * grid; grid values of IQ2 (every third does not occur) and IQ3, then their negatives. In order of packed_table. */
+PACKED_CONST int8_t packed_tables[][16] = {
+    {0}, /* TABLE_NONE */
+    {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113},
+    {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12},
+    {-7, 1, 9, 0, -9, -1, 7, 0},
+    {8, 25, 43, 0, -8, -25, -43, 0},
+    {4, 12, 20, 28, 36, 44, 52, 62, -4, -12, -20, -28, -36, -44, -52, -62},
+    {1, 3, 5, 7, 9, 11, 13, 15, -1, -3, -5, -7, -9, -11, -13, -15},
 };
 
 static inline int packed_bits(const uint8_t *lines, int n_bits, int row, int k) {
@@ -270,6 +284,11 @@ typedef struct {
   float s, m; /* m is 0 in formats without a minimum */
 } packed_scales;
 
+static inline packed_scales packed_scales_make(float s, float m) {
+  const packed_scales scales = {s, m};
+  return scales;
+}
+
 /* Scale and minimum of one row in half group `half` (0 where a group has one scale) of a group of a block. */
 static inline packed_scales packed_scales_of(packed_format f, const uint8_t *block, const uint8_t *group, int half,
                                              int row) {
@@ -277,18 +296,18 @@ static inline packed_scales packed_scales_of(packed_format f, const uint8_t *blo
   const float dmin = packed_has_min(f) ? f32_of_f16(load_u16(block + 2 * ROWS + 2 * row)) : 0.0f;
   const uint8_t sc = group[half * ROWS + row];
   switch (f.scale) {
-    case SCALE_F16: return (packed_scales){d, 0.0f};
-    case SCALE_F16_MIN: return (packed_scales){d, dmin};
-    case SCALE_E8M0: return (packed_scales){f32_of_e8m0_half(block[row]), 0.0f};
-    case SCALE_F32: return (packed_scales){d32, 0.0f};
-    case SCALE_I8: return (packed_scales){d * (float)(int8_t)sc, 0.0f};
-    case SCALE_U8_MIN: return (packed_scales){d * (float)sc, -(dmin * (float)group[ROWS + row])};
-    case SCALE_NIBBLE_MIN: return (packed_scales){d * (float)(sc & 15), -(dmin * (float)(sc >> 4))};
-    case SCALE_F32_I8: return (packed_scales){d32 * (float)(int8_t)sc, 0.0f};
-    case SCALE_F32_I8_MIN: return (packed_scales){d32 * (float)(int8_t)sc, d32 * (float)(int8_t)group[ROWS + row]};
-    case SCALE_F32_NIBBLE: return (packed_scales){d32 * (float)(group[row] >> 4 * half & 15), 0.0f};
+    case SCALE_F16: return packed_scales_make(d, 0.0f);
+    case SCALE_F16_MIN: return packed_scales_make(d, dmin);
+    case SCALE_E8M0: return packed_scales_make(f32_of_e8m0_half(block[row]), 0.0f);
+    case SCALE_F32: return packed_scales_make(d32, 0.0f);
+    case SCALE_I8: return packed_scales_make(d * (float)(int8_t)sc, 0.0f);
+    case SCALE_U8_MIN: return packed_scales_make(d * (float)sc, -(dmin * (float)group[ROWS + row]));
+    case SCALE_NIBBLE_MIN: return packed_scales_make(d * (float)(sc & 15), -(dmin * (float)(sc >> 4)));
+    case SCALE_F32_I8: return packed_scales_make(d32 * (float)(int8_t)sc, 0.0f);
+    case SCALE_F32_I8_MIN: return packed_scales_make(d32 * (float)(int8_t)sc, d32 * (float)(int8_t)group[ROWS + row]);
+    case SCALE_F32_NIBBLE: return packed_scales_make(d32 * (float)(group[row] >> 4 * half & 15), 0.0f);
   }
-  return (packed_scales){0.0f, 0.0f};
+  return packed_scales_make(0.0f, 0.0f);
 }
 
 #endif

@@ -7,16 +7,16 @@
 
 #ifdef __cplusplus
 #define SHAPE_FN static constexpr
+#define SHAPE(name, value) static constexpr uint32_t name = value
 #else
 #define SHAPE_FN static inline
+#define SHAPE(name, value) enum { name = value }
 #endif
 
-enum {
-  WARP = 32,
-  THREADS = 256,      /* of every block, but where a launch says otherwise */
-  WARPS = 8,          /* of these */
-  MOST_SHARED = 101376, /* bytes of shared memory that a block can have on every supported GPU: 99 KiB */
-};
+SHAPE(WARP, 32);
+SHAPE(THREADS, 256);        /* of every block, but where a launch says otherwise */
+SHAPE(WARPS, 8);            /* of these */
+SHAPE(MOST_SHARED, 101376); /* bytes of shared memory that a block can have on every supported GPU: 99 KiB */
 
 SHAPE_FN uint32_t shape_ceil(uint32_t a, uint32_t b) { return a / b + (a % b != 0); }
 SHAPE_FN uint32_t shape_round_up(uint32_t a, uint32_t to) { return shape_ceil(a, to) * to; }
@@ -30,7 +30,8 @@ typedef struct {
   uint32_t stages; /* of the ring, one per warp */
 } matmul_units;
 
-enum { RING_BYTES = 57344 }; /* what the rings of a block take, about: 1 block of the GPUs with least, 3 or 4 of others, fill an SM */
+/* What the rings of a block take, about: one block fills an SM of the GPUs with least shared memory, 3 or 4 those with most. */
+SHAPE(RING_BYTES, 57344);
 
 SHAPE_FN matmul_units matmul_units_of(uint32_t len, uint32_t bytes) {
   const uint32_t stages = RING_BYTES / (WARPS * bytes);
@@ -55,27 +56,26 @@ SHAPE_FN uint32_t matmul_share(uint32_t n_units, uint32_t w) {
 }
 
 SHAPE_FN uint32_t matmul_shared(matmul_units u, uint32_t n_tokens) {
-  const uint32_t ring = WARPS * u.stages * u.bytes, partials = WARPS * ROWS * n_tokens * 4;
+  const uint32_t ring = WARPS * u.stages * u.bytes, partials = (uint32_t)WARPS * (uint32_t)ROWS * n_tokens * 4;
   return ring > partials ? ring : partials;
 }
 
 /* The prompt's product: a block takes a panel per warp and this much of the activations at a time. */
-enum {
-  PROMPT_TILES = ORIBI_CUDA_PROMPT_TOKENS / ORIBI_CUDA_TILE,
-  PROMPT_GROUPS = 4, /* of 32 inputs, in a stage */
-  PROMPT_STAGES = 3,
-  PROMPT_SUMS = PROMPT_TILES * PROMPT_GROUPS * 2 * ORIBI_CUDA_TILE * 4,
-  PROMPT_STAGE = PROMPT_TILES * PROMPT_GROUPS * ORIBI_CUDA_UNIT + PROMPT_SUMS, /* bytes */
-};
+SHAPE(PROMPT_TILES, ORIBI_CUDA_PROMPT_TOKENS / ORIBI_CUDA_TILE);
+SHAPE(PROMPT_GROUPS, 4); /* of 32 inputs, in a stage */
+SHAPE(PROMPT_STAGES, 3);
+SHAPE(PROMPT_UNITS, PROMPT_TILES *PROMPT_GROUPS);                                               /* of a stage */
+SHAPE(PROMPT_STAGE, PROMPT_UNITS *ORIBI_CUDA_UNIT + PROMPT_UNITS * 2 * ORIBI_CUDA_TILE * 4); /* bytes, with the sums */
 
 /* ---- elementwise ---- */
 
 /* A row's acts are made by 4 threads a group, of 8 inputs each. */
-enum { ACTS_PER_THREAD = 8, ACTS_PER_BLOCK = THREADS * ACTS_PER_THREAD };
+SHAPE(ACTS_PER_BLOCK, THREADS * 8);
 
 /* ---- attention ---- */
 
-enum { PROJECT_WARPS = 4, ATTEND_CHUNK = 32 }; /* heads of a projecting block; elements of a head that a warp sums values of */
+SHAPE(PROJECT_WARPS, 4); /* of a projecting block: heads */
+SHAPE(ATTEND_CHUNK, 32); /* elements of a head that a warp sums values of */
 
 /* Warps that share a chunk of the values, each with a part of the split's positions. */
 SHAPE_FN uint32_t attend_segments(uint32_t head_dim) {
@@ -83,14 +83,17 @@ SHAPE_FN uint32_t attend_segments(uint32_t head_dim) {
   return n_chunks == 1 ? 8 : n_chunks == 2 ? 4 : n_chunks <= 4 ? 2 : 1;
 }
 
-/* Floats of shared memory: queries, and in their place later the segments' sums; weights of positions; maxima and sums. */
+/* Shared memory of a split, in floats: queries, and in their place later the segments' sums; then a position's weights for all
+ * queries, a little apart so that positions do not meet in a bank; then maxima and sums. */
 SHAPE_FN uint32_t attend_first_floats(uint32_t head_dim, uint32_t n_queries) {
   const uint32_t chunks = shape_ceil(head_dim, ATTEND_CHUNK) * ATTEND_CHUNK, segments = attend_segments(head_dim);
   return n_queries * (segments > 1 ? segments * chunks : chunks);
 }
 
+SHAPE_FN uint32_t attend_stride(uint32_t n_queries) { return n_queries + 4; }
+
 SHAPE_FN uint32_t attend_shared(uint32_t head_dim, uint32_t n_queries) {
-  return 4 * (attend_first_floats(head_dim, n_queries) + n_queries * (ORIBI_SPLIT_LEN + 2));
+  return 4 * (attend_first_floats(head_dim, n_queries) + ORIBI_SPLIT_LEN * attend_stride(n_queries) + 2 * n_queries);
 }
 
 SHAPE_FN uint32_t state_floats(uint32_t head_dim) { return ORIBI_STATE_HEADER + shape_round_up(head_dim, 16); }

@@ -23,6 +23,9 @@ enum oribi_cuda_emulated_status {
 int oribi_cuda_emulated_launch(const char *name, const uint32_t grid[3], const uint32_t block[3], size_t shared_bytes,
                                const void *args, size_t args_bytes);
 
+/* Whether this thread's later launches run blocks and threads in the opposite order, which a right kernel does not show. */
+void oribi_cuda_emulated_reverse(int reversed);
+
 /* The name of the i-th kernel; NULL from the last on. */
 const char *oribi_cuda_emulated_kernel(size_t i);
 

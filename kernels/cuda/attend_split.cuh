@@ -1,0 +1,215 @@
+/* attend_split.cuh - attention over one split of 256 positions: states of a tile of rows for the query heads of a key head.
+ *
+ *   scores    a lane has a position, and all queries of the block: q . k by fma in order of the elements, times scale
+ *   weights   a warp has a query: m = the largest score that the row sees, p = exp(score - m), l = their sum
+ *   values    a half warp has 32 elements of the head, and every second position; acc = fma(p, v, acc) for all queries
+ *
+ * A state depends on its row, head and split alone: what a query does not see is not added. */
+#ifndef ORIBI_CUDA_ATTEND_SPLIT_CUH
+#define ORIBI_CUDA_ATTEND_SPLIT_CUH
+
+#include "math.cuh"
+#include "pages.cuh"
+
+/* The queries of a block and what they see, counted from the split's start. */
+struct block_queries {
+  uint32_t first_row, first, n; /* query i: row first_row + (first + i) / group, head (first + i) % group of the group */
+  uint32_t group, position;     /* of first_row */
+  uint32_t start, window, pages, kv_head;
+  bool any;
+
+  DEVICE_INLINE block_queries(const oribi_cuda_attend_args &a, uint32_t most) {
+    group = a.n_heads / a.n_kv_heads;
+    const uint32_t n_parts = shape_ceil(group * a.max_tile_rows, most);
+    const oribi_cuda_tile tile = a.tiles[block_x()];
+    kv_head = block_y() / n_parts;
+    first = block_y() % n_parts * most;
+    const uint32_t all = tile.n_rows * group;
+    n = first >= all ? 0 : all - first < most ? all - first : most;
+    first_row = tile.first_row;
+    position = a.rows[first_row].position;
+    pages = a.rows[first_row].pages;
+    start = (a.first_split + block_z()) * ORIBI_SPLIT_LEN;
+    window = a.window;
+    any = n > 0 && begin_of(0) < end_of(n - 1);
+  }
+
+  DEVICE_INLINE uint32_t row_of(uint32_t i) const { return first_row + (first + i) / group; }
+  DEVICE_INLINE uint32_t head_of(uint32_t i) const { return kv_head * group + (first + i) % group; }
+  DEVICE_INLINE uint32_t position_of(uint32_t i) const { return position + (first + i) / group; }
+  /* Query i sees [begin, end); both rise with i. */
+  DEVICE_INLINE uint32_t begin_of(uint32_t i) const {
+    const uint32_t p = position_of(i), begin = window != 0 && p >= window ? p - window + 1 : 0;
+    return begin < start ? 0 : begin - start < ORIBI_SPLIT_LEN ? begin - start : ORIBI_SPLIT_LEN;
+  }
+  DEVICE_INLINE uint32_t end_of(uint32_t i) const {
+    const uint32_t end = position_of(i) + 1;
+    return end < start ? 0 : end - start < ORIBI_SPLIT_LEN ? end - start : ORIBI_SPLIT_LEN;
+  }
+};
+
+/* [element][query]; queries that do not exist are 0. */
+template <int n_queries>
+DEVICE_INLINE void load_queries(const oribi_cuda_attend_args &a, const block_queries &b, float *queries) {
+  for (uint32_t i = thread_x(); i < n_queries * a.head_dim; i += THREADS) {
+    const uint32_t q = i / a.head_dim, d = i % a.head_dim;
+    queries[d * n_queries + q] = q < b.n ? a.qkv[b.row_of(q) * a.qkv_stride + b.head_of(q) * a.head_dim + d] : 0.0f;
+  }
+}
+
+/* [position][query] products of queries and keys, for the positions that any query sees. */
+template <class T, int n_queries>
+DEVICE_INLINE void score(const oribi_cuda_attend_args &a, const block_queries &b, const float *queries, float *scores) {
+  const head_shape s(a.head_dim);
+  const uint32_t first = thread_x() / WARP * WARP, j = thread_x();
+  if (first + WARP <= b.begin_of(0) || first >= b.end_of(b.n - 1)) return;
+  const uint8_t *keys = tile_of(a, b.pages, b.start + j, b.kv_head).keys;
+  const uint32_t slot = j % ORIBI_PAGE_LEN;
+  float sums[n_queries] = {};
+  for (uint32_t group = 0; group < s.dim; group += GROUP) {
+    const float scale = T::key_scale(keys, s, slot, group);
+    const uint32_t n = s.dim - group < GROUP ? s.dim - group : (uint32_t)GROUP;
+    UNROLL_BY(8)
+    for (uint32_t d = group; d < group + n; d++) {
+      const float key = T::key(keys, s, slot, d, scale);
+      UNROLL
+      for (int q = 0; q < n_queries; q += 4) {
+        const float4 x = *(const float4 *)(queries + d * n_queries + q);
+        sums[q] = fmaf(x.x, key, sums[q]);
+        sums[q + 1] = fmaf(x.y, key, sums[q + 1]);
+        sums[q + 2] = fmaf(x.z, key, sums[q + 2]);
+        sums[q + 3] = fmaf(x.w, key, sums[q + 3]);
+      }
+    }
+  }
+  UNROLL
+  for (int q = 0; q < n_queries; q += 4) {
+    *(float4 *)(scores + j * attend_stride(n_queries) + q) = {sums[q], sums[q + 1], sums[q + 2], sums[q + 3]};
+  }
+}
+
+/* Scores become weights; maxima and sums of all queries go to `totals`. */
+template <int n_queries>
+DEVICE_INLINE void weigh(const oribi_cuda_attend_args &a, const block_queries &b, float *scores, float *totals) {
+  constexpr uint32_t per_lane = ORIBI_SPLIT_LEN / WARP;
+  for (uint32_t q = thread_x() / WARP; q < b.n; q += WARPS) {
+    const uint32_t begin = b.begin_of(q), end = b.end_of(q), lane = thread_x() % WARP;
+    float s[per_lane], largest = -FLOAT_INFINITY, sum = 0.0f;
+    UNROLL
+    for (uint32_t i = 0; i < per_lane; i++) {
+      const uint32_t j = lane + WARP * i;
+      s[i] = j >= begin && j < end ? scores[j * attend_stride(n_queries) + q] * a.scale : -FLOAT_INFINITY;
+      largest = s[i] > largest ? s[i] : largest;
+    }
+    largest = warp_max(largest);
+    const float base = largest == -FLOAT_INFINITY ? 0.0f : largest;
+    UNROLL
+    for (uint32_t i = 0; i < per_lane; i++) {
+      const float p = exp_of(s[i] - base);
+      scores[(lane + WARP * i) * attend_stride(n_queries) + q] = p;
+      sum += p;
+    }
+    sum = warp_sum(sum);
+    if (lane == 0) {
+      totals[2 * q] = largest;
+      totals[2 * q + 1] = sum;
+    }
+  }
+}
+
+/* Of the positions [from, to) those of this half warp: what they add to the elements d and d + 1 of all queries. With `some`
+ * queries that do not see a position leave it out, else all see all. */
+template <class T, int n_queries, bool some>
+DEVICE_INLINE void add_values(const oribi_cuda_attend_args &a, const block_queries &b, const float *weights, uint32_t from,
+                              uint32_t to, uint32_t d, float acc[n_queries][2]) {
+  const head_shape s(a.head_dim);
+  const uint32_t half = thread_x() % WARP / 16;
+  UNROLL_BY(4)
+  for (uint32_t j = from + (from % 2 != half); j < to; j += 2) {
+    const uint8_t *values = tile_of(a, b.pages, b.start + j, b.kv_head).values;
+    const uint32_t slot = j % ORIBI_PAGE_LEN;
+    const float2 v = T::value(values, s, slot, d, T::value_scale(values, s, slot, d));
+    UNROLL
+    for (int q = 0; q < n_queries; q += 4) {
+      const float4 p = *(const float4 *)(weights + j * attend_stride(n_queries) + q);
+      const float of[4] = {p.x, p.y, p.z, p.w};
+      UNROLL
+      for (int i = 0; i < 4; i++) {
+        if (some && ((uint32_t)(q + i) >= b.n || j < b.begin_of(q + i) || j >= b.end_of(q + i))) continue;
+        acc[q + i][0] = fmaf(of[i], v.x, acc[q + i][0]);
+        acc[q + i][1] = fmaf(of[i], v.y, acc[q + i][1]);
+      }
+    }
+  }
+}
+
+DEVICE uint32_t clamped(uint32_t x, uint32_t low, uint32_t high) { return x < low ? low : x > high ? high : x; }
+
+/* The weighted values, chunk by chunk of a head; `sums` is [segment][query][element] where warps share a chunk. */
+template <class T, int n_queries>
+DEVICE_INLINE void attend_values(const oribi_cuda_attend_args &a, const block_queries &b, const float *weights, float *sums,
+                                 float *states) {
+  const head_shape s(a.head_dim);
+  const uint32_t n_segments = attend_segments(s.dim), n_chunks = shape_ceil(s.dim, ATTEND_CHUNK);
+  const uint32_t warp = thread_x() / WARP, lane = thread_x() % WARP, segment = warp % n_segments;
+  const uint32_t segment_len = ORIBI_SPLIT_LEN / n_segments;
+  const uint32_t all_begin = b.begin_of(0), all_end = b.end_of(b.n - 1);
+  const uint32_t low = clamped(segment * segment_len, all_begin, all_end);
+  const uint32_t high = clamped((segment + 1) * segment_len, all_begin, all_end);
+  /* What all queries see; before and after only some do. */
+  const uint32_t common = clamped(b.begin_of(b.n - 1), low, high), common_end = clamped(b.end_of(0), common, high);
+  for (uint32_t chunk = warp / n_segments; chunk < n_chunks; chunk += WARPS / n_segments) {
+    const uint32_t d = chunk * ATTEND_CHUNK + 2 * (lane % 16);
+    float acc[n_queries][2] = {};
+    if (d < s.padded) {
+      add_values<T, n_queries, true>(a, b, weights, low, common, d, acc);
+      add_values<T, n_queries, false>(a, b, weights, common, common_end, d, acc);
+      add_values<T, n_queries, true>(a, b, weights, common_end, high, d, acc);
+    }
+    UNROLL
+    for (int q = 0; q < n_queries; q++) {
+      UNROLL
+      for (int i = 0; i < 2; i++) {
+        acc[q][i] += shuffle_xor(acc[q][i], 16);
+        if (lane >= 16 || (uint32_t)q >= b.n || d + i >= s.dim) continue;
+        if (n_segments > 1) {
+          sums[((uint64_t)segment * n_queries + q) * n_chunks * ATTEND_CHUNK + d + i] = acc[q][i];
+        } else {
+          states[((uint64_t)b.row_of(q) * a.n_heads + b.head_of(q)) * state_floats(s.dim) + ORIBI_STATE_HEADER + d + i] =
+              acc[q][i];
+        }
+      }
+    }
+  }
+}
+
+template <class T, int n_queries>
+DEVICE_INLINE void attend_split(const oribi_cuda_attend_args &a) {
+  const block_queries b(a, n_queries);
+  if (!b.any) return;
+  float *first = (float *)shared_memory(), *scores = first + attend_first_floats(a.head_dim, n_queries);
+  float *totals = scores + ORIBI_SPLIT_LEN * attend_stride(n_queries);
+  float *states = a.states + (uint64_t)block_z() * a.n_rows * a.n_heads * state_floats(a.head_dim);
+  load_queries<n_queries>(a, b, first);
+  sync_block();
+  score<T, n_queries>(a, b, first, scores);
+  sync_block();
+  weigh<n_queries>(a, b, scores, totals);
+  sync_block();
+  attend_values<T, n_queries>(a, b, scores, first, states);
+  sync_block();
+  const uint32_t n_segments = attend_segments(a.head_dim), width = shape_ceil(a.head_dim, ATTEND_CHUNK) * ATTEND_CHUNK;
+  for (uint32_t q = 0; q < b.n; q++) {
+    float *state = states + ((uint64_t)b.row_of(q) * a.n_heads + b.head_of(q)) * state_floats(a.head_dim);
+    if (b.begin_of(q) >= b.end_of(q)) continue; /* seen by other rows of the tile alone */
+    if (thread_x() < 2) state[thread_x()] = totals[2 * q + thread_x()];
+    if (n_segments == 1) continue;
+    for (uint32_t d = thread_x(); d < a.head_dim; d += THREADS) {
+      float sum = first[q * width + d];
+      for (uint32_t segment = 1; segment < n_segments; segment++) sum += first[(segment * n_queries + q) * width + d];
+      state[ORIBI_STATE_HEADER + d] = sum;
+    }
+  }
+}
+
+#endif

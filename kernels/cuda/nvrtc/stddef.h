@@ -1,0 +1,1 @@
+/* <stddef.h> for NVRTC, in which size_t is built in. */

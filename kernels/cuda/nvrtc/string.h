@@ -1,0 +1,1 @@
+/* <string.h> for NVRTC: memcpy is built in. */
