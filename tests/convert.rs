@@ -18,6 +18,7 @@ use oribi::model::{Model, ModelOptions};
 use oribi::quant::recipes::Recipe;
 use oribi::session::Numerics;
 use oribi::tokenizer::Tokenizer;
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 const ALL: [&str; 5] = ["llama", "llama3", "qwen2", "gemma3", "fp8"];
@@ -146,6 +147,63 @@ fn tokenizer_json_of_a_sentencepiece_vocabulary_gives_the_same_ids() {
         let at = got.iter().zip(wanted).position(|(got, wanted)| got != wanted).unwrap_or(got.len().min(wanted.len()));
         let around = |ids: &[u32]| ids[at.saturating_sub(3)..(at + 3).min(ids.len())].to_vec();
         assert!(got == wanted, "{:?}: {:?} for {:?}", &text[..text.len().min(30)], around(got), around(wanted));
+    }
+}
+
+/// A code of four bits of exponent and three of fraction is a float16 whose exponent is 8 too small. None here is NaN.
+fn e4m3(code: u8) -> f32 {
+    half::f16::from_bits(u16::from(code & 0x80) << 8 | u16::from(code & 0x7f) << 7).to_f32() * 256.0
+}
+
+/// The FP8 checkpoint with one scale a row or a tensor, under the names of both kinds of quantized checkpoints: every weight is its
+/// code times its scale, to the bit.
+#[test]
+fn eight_bit_floats_with_scales_of_rows_and_tensors() {
+    let method = |method: &str| match method {
+        "fp8" => json!({"quant_method": "fp8", "activation_scheme": "dynamic"}),
+        _ => json!({"quant_method": method, "format": "float-quantized",
+                    "config_groups": {"group_0": {"weights": {"num_bits": 8, "type": "float"}, "targets": ["Linear"]}}}),
+    };
+    type Shape = fn(usize) -> Vec<usize>;
+    let shapes: [(&str, Shape); 4] =
+        [("a scalar", |_| vec![]), ("one", |_| vec![1]), ("rows", |n| vec![n]), ("a column", |n| vec![n, 1])];
+    for (name, suffix) in [("fp8", "_scale_inv"), ("compressed-tensors", "_scale")] {
+        for (what, shape) in shapes {
+            let copy = Copy::of("fp8");
+            copy.config(|config| config["quantization_config"] = method(name));
+            let mut tensors = copy.tensors("model.safetensors");
+            tensors.retain(|t| !t.name.ends_with("_scale_inv"));
+            let mut scales = Vec::new();
+            for weight in tensors.iter().filter(|t| t.dtype == safetensors::Dtype::F8_E4M3) {
+                let mut scale = checkpoints::tensor(&format!("{}{suffix}", weight.name), &shape(weight.shape[0]));
+                for (i, value) in scale.data.chunks_exact_mut(4).enumerate() {
+                    value.copy_from_slice(&(0.01 + 0.003 * i as f32).to_le_bytes());
+                }
+                scales.push(scale);
+            }
+            tensors.extend(scales);
+            copy.write("model.safetensors", &tensors);
+            let options = Options { level: Recipe::find("F32"), ..Default::default() };
+            let gguf =
+                Gguf::from_bytes(convert(copy.path(), &options).unwrap_or_else(|e| panic!("{name}, {what}: {e}")))
+                    .unwrap();
+            for (from, to) in
+                [("mlp.down_proj", "ffn_down"), ("mlp.up_proj", "ffn_up"), ("self_attn.o_proj", "attn_output")]
+            {
+                let weight = tensors.iter().find(|t| t.name == format!("model.layers.1.{from}.weight")).unwrap();
+                let n_scales = shape(weight.shape[0]).iter().product::<usize>();
+                let tensor = gguf.tensor(&format!("blk.1.{to}.weight")).unwrap();
+                let got = gguf.tensor_data(tensor).unwrap();
+                let wanted: Vec<u8> = weight
+                    .data
+                    .iter()
+                    .enumerate()
+                    .map(|(i, &code)| e4m3(code) * (0.01 + 0.003 * (i / weight.shape[1] % n_scales) as f32))
+                    .flat_map(f32::to_le_bytes)
+                    .collect();
+                assert!(got == wanted, "{name}, {what}: {to}");
+            }
+        }
     }
 }
 
