@@ -56,6 +56,9 @@ fn main() {
         portable.define(&group.define, None);
     }
     portable.compile("oribi_kernels_portable");
+    if env::var_os("CARGO_FEATURE_CUDA_EMULATED").is_some() {
+        emulated_cuda();
+    }
     for group in &groups {
         let mut build = new_build(&tool);
         build.files(sources.iter().filter(|file| file_name(file).starts_with(&group.file_prefix)));
@@ -65,6 +68,18 @@ fn main() {
         group.flags.iter().for_each(|flag| _ = build.flag(flag));
         build.compile(&format!("oribi_kernels_{}", group.file_prefix));
     }
+}
+
+/// The CUDA kernels as C++, for the CPU: tests run them without a GPU.
+fn emulated_cuda() {
+    let folder = Path::new("kernels/cuda/host");
+    let entries = fs::read_dir(folder).expect("kernels/cuda/host").map(|entry| entry.expect("a readable entry").path());
+    let mut sources: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|e| e == "cpp")).collect();
+    sources.sort();
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++20").opt_level(2).flag("-ffp-contract=off").define("ORIBI_CUDA_EMULATED", None);
+    build.warnings(false).debug(false).files(sources);
+    build.compile("oribi_cuda_emulated");
 }
 
 /// The version of the binary interface: the first number of the C library's version in Cargo.toml.

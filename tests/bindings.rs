@@ -1,4 +1,4 @@
-//! The committed bindings of the C header are those that `scripts/bindgen` makes from it. Where bindgen is not installed
+//! The committed bindings of the C headers are those that `scripts/bindgen` makes from them. Where bindgen is not installed
 //! the comparison cannot be made: that is said, and in continuous integration (`CI` set) it is a failure.
 
 #![cfg(unix)]
@@ -7,17 +7,19 @@ use std::path::Path;
 use std::process::Command;
 
 #[test]
-fn the_committed_bindings_are_those_of_the_header() {
+fn the_committed_bindings_are_those_of_the_headers() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     if Command::new("bindgen").arg("--version").output().is_err() {
         assert!(std::env::var_os("CI").is_none(), "bindgen is not installed (cargo install bindgen-cli)");
-        eprintln!("NOT CHECKED: bindgen is not installed, so the bindings were not compared with the header");
+        eprintln!("NOT CHECKED: bindgen is not installed, so the bindings were not compared with the headers");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let fresh = folder.path().join("bindings.rs");
-    let made = Command::new(root.join("scripts/bindgen")).arg(&fresh).output().unwrap();
+    let made = Command::new(root.join("scripts/bindgen")).arg(folder.path()).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let committed = std::fs::read_to_string(root.join("src/backend/cpu/bindings.rs")).unwrap();
-    assert!(std::fs::read_to_string(fresh).unwrap() == committed, "bindings.rs is stale: run scripts/bindgen");
+    for machine in ["cpu", "cuda"] {
+        let fresh = std::fs::read_to_string(folder.path().join(format!("{machine}.rs"))).unwrap();
+        let committed = std::fs::read_to_string(root.join("src/backend").join(machine).join("bindings.rs")).unwrap();
+        assert!(fresh == committed, "{machine}/bindings.rs is stale: run scripts/bindgen");
+    }
 }

@@ -1,8 +1,7 @@
 //! The machine that a model runs on, chosen when it is loaded: the CPU, or a GPU.
 //!
 //! [`Machine`] is a backend that passes every call on to the one that it is. Its matrices, rows and pages are those of that
-//! one; a model, its sessions and everything in them live on one machine. Where only the CPU is
-//! possible the compiler knows it, and nothing is left of the choice.
+//! one; a model, its sessions and everything in them live on one machine. What the choice costs is a comparison per operation.
 
 use std::sync::Arc;
 
@@ -36,7 +35,7 @@ pub enum Machine {
     /// The CPU.
     Cpu(Arc<Cpu>),
     /// A GPU. The CPU beside it packs its weights.
-    Cuda(Cuda),
+    Cuda(Box<Cuda>),
 }
 
 /// The operations of the machine that it is.
@@ -56,9 +55,9 @@ impl Machine {
         let cpu = Cpu::new(options)?;
         let machine = match device {
             Device::Cpu => Machine::Cpu(cpu),
-            Device::Cuda(number) => Machine::Cuda(Cuda::new(number, cpu)?),
+            Device::Cuda(number) => Machine::Cuda(Box::new(Cuda::new(number, cpu)?)),
             Device::Auto => match Cuda::new(0, Arc::clone(&cpu)) {
-                Ok(cuda) => Machine::Cuda(cuda),
+                Ok(cuda) => Machine::Cuda(Box::new(cuda)),
                 Err(e) if e.kind() == ErrorKind::Device => Machine::Cpu(cpu),
                 Err(e) => return Err(e),
             },

@@ -5,11 +5,15 @@
 //! of the thread team executes it and takes parts of each operation; on a GPU each operation is a launch. So the closure must
 //! do the same on every call: it may depend on the model and the batch, and on nothing that differs from worker to worker.
 
+#[cfg(not(feature = "cuda"))]
 mod absent;
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod device;
 mod machine;
 
+#[cfg(not(feature = "cuda"))]
 use self::absent as cuda;
 
 use crate::dtype::DType;

@@ -36,8 +36,12 @@ use crate::gguf::TensorBytes;
 
 pub use self::attend::AttentionScratch;
 pub use self::ops::CpuOps;
+#[cfg(feature = "cuda")]
+pub(super) use self::pages::key_bytes;
 pub use self::pages::{PAGE_LEN, Pages};
 pub use self::rows::Rows;
+#[cfg(feature = "cuda")]
+pub(super) use self::tensor::Packer;
 pub use self::tensor::{Matrix, Store};
 
 /// How to use the CPU. The default is the best instruction set on all physical cores that the process may use.

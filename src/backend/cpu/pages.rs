@@ -97,6 +97,12 @@ impl Pages {
     }
 }
 
+/// Bytes of a tile of keys.
+#[cfg(feature = "cuda")]
+pub(in crate::backend) fn key_bytes(shape: CacheShape) -> usize {
+    tile_bytes(shape).0
+}
+
 /// Bytes of a tile of keys and of a tile of values; both are whole cache lines.
 fn tile_bytes(shape: CacheShape) -> (usize, usize) {
     let (dtype, head_dim) = (shape.kv_type.dtype() as u32, shape.heads.head_dim as u32);

@@ -122,75 +122,64 @@ enum Panels {
     },
 }
 
-/// Weights `(n_rows, k)` as panels of 16 rows, each contiguous along k. A clone shares them.
+/// How the rows of a tensor become panels, and where in its file form those of a panel are.
 #[derive(Clone)]
-pub struct Matrix {
-    panels: Panels,
+pub(in crate::backend) struct Packer {
     pack: Kernel,
     panel_bytes: usize,
     row_bytes: usize,
     n_rows: usize,
     k: usize,
-    matmul: Kernel,
-    native_matmul: Option<Kernel>,
-    unpack_row: Kernel,
 }
 
-impl Matrix {
-    /// Bind a matrix to its kernels and, unless it stays in the file, pack it on all workers.
-    pub(super) fn new(
-        cpu: &Cpu,
-        store: &Store,
-        shape: MatrixShape<'_>,
-        data: TensorBytes,
-        stop: &(dyn Fn() -> bool + Sync),
-    ) -> Result<Matrix> {
+impl Packer {
+    /// For a tensor of `n_bytes`.
+    ///
+    /// # Errors
+    /// `InvalidModel` if these are not those of the shape; `Unsupported` for a format without kernels.
+    pub fn new(cpu: &Cpu, shape: MatrixShape<'_>, n_bytes: usize) -> Result<Packer> {
         let MatrixShape { name, dtype, n_rows, k } = shape;
         let row_bytes = dtype.row_bytes(k).unwrap_or(0);
-        if row_bytes.checked_mul(n_rows) != Some(data.len()) {
-            bail!(InvalidModel, "tensor {name} holds {} bytes; {n_rows} rows of {k} {dtype} are expected", data.len());
+        if row_bytes.checked_mul(n_rows) != Some(n_bytes) {
+            bail!(InvalidModel, "tensor {name} holds {n_bytes} bytes; {n_rows} rows of {k} {dtype} are expected");
         }
-        let bound = |op| cpu.kernels().weight(op, dtype).map_err(|e| e.within(format_args!("tensor {name}")));
-        let panel_bytes = panel_bytes(shape)?;
-        let matmul = bound(c::ORIBI_OP_MATMUL)?;
-        if !matches!(matmul.acts(), Acts::F32) && matmul.acts() != cpu.acts() {
-            bail!(Internal, "kernel {} wants another activation layout than its instruction set", matmul.name());
-        }
-        let to_pack = data.clone();
-        let panels = match &store.room {
-            Room::InFile { .. } if data.in_memory().is_none() => {
-                bail!(Unsupported, "tensor {name} cannot stay in its file: a callback reads it")
-            }
-            Room::InFile { scratch } => Panels::InFile { data, scratch: Arc::clone(scratch) },
-            Room::Packed { arena, n_used } => match Piece::take(arena, n_used, total_bytes(shape, panel_bytes)?) {
-                Some(piece) => Panels::Packed(piece),
-                None => bail!(Internal, "tensor {name} was not counted in the room for the weights"),
-            },
-        };
-        let matrix = Matrix {
-            panels,
-            pack: bound(c::ORIBI_OP_PACK)?,
-            panel_bytes,
-            row_bytes,
-            n_rows,
-            k,
-            matmul,
-            native_matmul: cpu.bound.native_quantize.and_then(|_| cpu.kernels().native(c::ORIBI_OP_MATMUL, dtype)),
-            unpack_row: bound(c::ORIBI_OP_UNPACK_ROW)?,
-        };
-        if let Panels::Packed(piece) = &matrix.panels
-            && !matrix.pack(cpu, &to_pack, piece, stop).map_err(|e| e.within(format_args!("tensor {name}")))?
-        {
-            bail!(Cancelled, "packing of tensor {name} was cancelled");
-        }
-        Ok(matrix)
+        let pack =
+            cpu.kernels().weight(c::ORIBI_OP_PACK, dtype).map_err(|e| e.within(format_args!("tensor {name}")))?;
+        Ok(Packer { pack, panel_bytes: panel_bytes(shape)?, row_bytes, n_rows, k })
     }
 
-    /// Pack all panels; `false` when told to stop.
-    fn pack(&self, cpu: &Cpu, data: &TensorBytes, to: &Piece, stop: &(dyn Fn() -> bool + Sync)) -> Result<bool> {
+    /// Panels.
+    pub fn n_panels(&self) -> usize {
+        self.n_rows.div_ceil(PANEL_ROWS)
+    }
+
+    /// Bytes of a panel.
+    #[cfg(feature = "cuda")]
+    pub fn panel_bytes(&self) -> usize {
+        self.panel_bytes
+    }
+
+    /// Where in the tensor's file form panels are.
+    pub fn file_bytes(&self, panels: Range<usize>) -> Range<usize> {
+        let row = |panel: usize| (panel * PANEL_ROWS).min(self.n_rows);
+        row(panels.start) * self.row_bytes..row(panels.end) * self.row_bytes
+    }
+
+    /// Pack all panels to `to`; `false` when told to stop.
+    ///
+    /// # Safety
+    /// `to` has room for them and nobody else uses it.
+    unsafe fn pack_all(
+        &self,
+        cpu: &Cpu,
+        data: &TensorBytes,
+        to: *mut u8,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<bool> {
         let all = 0..self.n_panels();
         if let Some(bytes) = data.in_memory() {
-            return self.pack_panels(cpu, all, bytes, to, &|done| data.release(done), stop);
+            // SAFETY: by the caller's promise.
+            return unsafe { self.pack_panels(cpu, all, bytes, to, &|done| data.release(done), stop) };
         }
         // Read here, on the thread that called, and packed by all.
         let step = (READ_BYTES / (PANEL_ROWS * self.row_bytes).max(1)).max(1);
@@ -203,32 +192,31 @@ impl Matrix {
             let from = self.file_bytes(panels.clone());
             let bytes = &mut bytes[..from.len()];
             data.read(from.start, bytes)?;
-            if !self.pack_panels(cpu, panels, bytes, to, &|_| {}, stop)? {
+            // SAFETY: by the caller's promise; these panels lie behind those before.
+            if !unsafe { self.pack_panels(cpu, panels, bytes, to.add(start * self.panel_bytes), &|_| {}, stop)? } {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// Where in the tensor's file form panels are.
-    fn file_bytes(&self, panels: Range<usize>) -> Range<usize> {
-        let row = |panel: usize| (panel * PANEL_ROWS).min(self.n_rows);
-        row(panels.start) * self.row_bytes..row(panels.end) * self.row_bytes
-    }
-
-    /// Pack panels on all workers from their file form; `false` when told to stop. `release` hears which bytes of the file are
-    /// packed, so that memory is paid once.
-    fn pack_panels(
+    /// Pack panels on all workers from `bytes`, their file form, to `to`; `false` when told to stop. `release` hears which bytes of the
+    /// file are packed, so that memory is paid once.
+    ///
+    /// # Safety
+    /// `to` has room for these panels and nobody else uses it.
+    pub unsafe fn pack_panels(
         &self,
         cpu: &Cpu,
         panels: Range<usize>,
         bytes: &[u8],
-        to: &Piece,
+        to: *mut u8,
         release: &(dyn Fn(Range<usize>) + Sync),
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<bool> {
         let stopped = AtomicBool::new(false);
         let first_byte = self.file_bytes(panels.clone()).start;
+        let to = Place(to);
         let pack_part = |part: Part| {
             let own = part.share(panels.len(), 1);
             let own = panels.start + own.start..panels.start + own.end;
@@ -240,8 +228,8 @@ impl Matrix {
                 }
                 let rows = self.file_bytes(panel..panel + 1);
                 let rows = &bytes[rows.start - first_byte..rows.end - first_byte];
-                // SAFETY: the piece was taken with room for all panels; this one is this part's alone.
-                unsafe { self.pack_panel(rows, to.as_ptr().add(panel * self.panel_bytes)) }
+                // SAFETY: there is room for these panels by the caller's promise; this one is this part's alone.
+                unsafe { self.pack_panel(rows, to.at((panel - panels.start) * self.panel_bytes)) }
                 let done = self.file_bytes(held..panel + 1);
                 if done.len() >= RELEASED_BYTES {
                     release(done);
@@ -270,20 +258,85 @@ impl Matrix {
         // SAFETY: the source rows are those of `rows`; `dst` by the caller's promise.
         unsafe { self.pack.run(&args) }
     }
+}
+
+/// Where workers write, each its own parts.
+struct Place(*mut u8);
+
+// SAFETY: a pointer alone; those who write through it say why that is sound.
+unsafe impl Sync for Place {}
+
+impl Place {
+    fn at(&self, offset: usize) -> *mut u8 {
+        self.0.wrapping_add(offset)
+    }
+}
+
+/// Weights `(n_rows, k)` as panels of 16 rows, each contiguous along k. A clone shares them.
+#[derive(Clone)]
+pub struct Matrix {
+    panels: Panels,
+    packer: Packer,
+    matmul: Kernel,
+    native_matmul: Option<Kernel>,
+    unpack_row: Kernel,
+}
+
+impl Matrix {
+    /// Bind a matrix to its kernels and, unless it stays in the file, pack it on all workers.
+    pub(super) fn new(
+        cpu: &Cpu,
+        store: &Store,
+        shape: MatrixShape<'_>,
+        data: TensorBytes,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Matrix> {
+        let MatrixShape { name, dtype, .. } = shape;
+        let packer = Packer::new(cpu, shape, data.len())?;
+        let bound = |op| cpu.kernels().weight(op, dtype).map_err(|e| e.within(format_args!("tensor {name}")));
+        let matmul = bound(c::ORIBI_OP_MATMUL)?;
+        if !matches!(matmul.acts(), Acts::F32) && matmul.acts() != cpu.acts() {
+            bail!(Internal, "kernel {} wants another activation layout than its instruction set", matmul.name());
+        }
+        let panels = match &store.room {
+            Room::InFile { .. } if data.in_memory().is_none() => {
+                bail!(Unsupported, "tensor {name} cannot stay in its file: a callback reads it")
+            }
+            Room::InFile { scratch } => Panels::InFile { data, scratch: Arc::clone(scratch) },
+            Room::Packed { arena, n_used } => {
+                let Some(piece) = Piece::take(arena, n_used, total_bytes(shape, packer.panel_bytes)?) else {
+                    bail!(Internal, "tensor {name} was not counted in the room for the weights");
+                };
+                // SAFETY: the piece was taken with room for all panels, and nobody knows of it yet.
+                let packed = unsafe { packer.pack_all(cpu, &data, piece.as_ptr(), stop) };
+                if !packed.map_err(|e| e.within(format_args!("tensor {name}")))? {
+                    bail!(Cancelled, "packing of tensor {name} was cancelled");
+                }
+                Panels::Packed(piece)
+            }
+        };
+        Ok(Matrix {
+            panels,
+            packer,
+            matmul,
+            native_matmul: cpu.bound.native_quantize.and_then(|_| cpu.kernels().native(c::ORIBI_OP_MATMUL, dtype)),
+            unpack_row: bound(c::ORIBI_OP_UNPACK_ROW)?,
+        })
+    }
 
     /// Inputs.
     pub(super) fn k(&self) -> usize {
-        self.k
+        self.packer.k
     }
 
     /// Bytes of the panels.
     pub(super) fn n_bytes(&self) -> usize {
-        self.n_panels() * self.panel_bytes
+        self.n_panels() * self.packer.panel_bytes
     }
 
     /// Panels.
     pub(super) fn n_panels(&self) -> usize {
-        self.n_rows.div_ceil(PANEL_ROWS)
+        self.packer.n_panels()
     }
 
     /// Hand a worker the panels of a range, in one or several runs: the first panel of the run, how many follow each other, and
@@ -297,15 +350,15 @@ impl Matrix {
         assert!(panels.end <= self.n_panels(), "panels {panels:?} of {}", self.n_panels());
         match &self.panels {
             Panels::Packed(piece) => {
-                each(panels.start, panels.len(), piece.as_ptr().wrapping_add(panels.start * self.panel_bytes));
+                each(panels.start, panels.len(), piece.as_ptr().wrapping_add(panels.start * self.packer.panel_bytes));
             }
             Panels::InFile { data, scratch } => {
                 let room = &scratch[worker];
                 let bytes = data.in_memory().unwrap_or_default(); // checked by `new`
                 for panel in panels {
-                    let rows = &bytes[self.file_bytes(panel..panel + 1)];
+                    let rows = &bytes[self.packer.file_bytes(panel..panel + 1)];
                     // SAFETY: the scratch has room for the largest panel of the store and is this worker's alone.
-                    unsafe { self.pack_panel(rows, room.as_ptr()) }
+                    unsafe { self.packer.pack_panel(rows, room.as_ptr()) }
                     each(panel, 1, room.as_ptr());
                 }
             }
@@ -319,7 +372,7 @@ impl Matrix {
 
     /// The kernel of its products in native arithmetic, where there is one. Its inputs are whole groups of 32.
     pub(super) fn native_matmul(&self) -> Option<Kernel> {
-        self.native_matmul.filter(|_| self.k.is_multiple_of(32))
+        self.native_matmul.filter(|_| self.packer.k.is_multiple_of(32))
     }
 
     /// Write row `row` to `y`, the values exactly as the file means them.
@@ -327,10 +380,10 @@ impl Matrix {
     /// # Safety
     /// `y` has room for `k` values and nobody else uses it.
     pub(super) unsafe fn unpack_row(&self, row: usize, worker: usize, y: *mut f32) {
-        assert!(row < self.n_rows, "row {row} of a matrix with {}", self.n_rows);
+        assert!(row < self.packer.n_rows, "row {row} of a matrix with {}", self.packer.n_rows);
         let panel = row / PANEL_ROWS;
         self.for_each_run(panel..panel + 1, worker, |_, _, panel| {
-            let args = c::oribi_unpack_row_args { panel, row: (row % PANEL_ROWS) as u32, k: self.k as u32, y };
+            let args = c::oribi_unpack_row_args { panel, row: (row % PANEL_ROWS) as u32, k: self.packer.k as u32, y };
             // SAFETY: the panel holds this row by the assertion; `y` by the caller's promise.
             unsafe { self.unpack_row.run(&args) }
         });

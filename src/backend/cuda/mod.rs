@@ -1,0 +1,262 @@
+//! The CUDA backend: the kernels of `kernels/cuda/` on an NVIDIA GPU. See `docs/cuda.md`.
+//!
+//! Weights are the CPU's packed panels and pages of keys and values have the CPU's layout, so packing is the CPU's, and states of
+//! sequences move between both. A session's passes take turns on the GPU with those of others.
+
+/// The C types of `kernels/cuda/`.
+pub(crate) mod bindings;
+
+mod attend;
+mod driver;
+#[cfg(feature = "cuda-emulated")]
+mod emulated;
+mod matrix;
+mod modules;
+mod nvidia;
+mod ops;
+mod pages;
+mod rows;
+mod sources;
+mod uploads;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use self::driver::{Buffer, Driver, Kernel};
+use self::matrix::WeightKernels;
+use self::uploads::Uploads;
+use super::cpu::Cpu;
+use super::cpu::team::Team;
+use super::{Arithmetic, Backend, CacheShape, Footprint, Heads, MatrixShape, RowsUse, Storage};
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::gguf::TensorBytes;
+
+pub use self::attend::AttentionScratch;
+pub use self::matrix::{Matrix, Store};
+pub use self::ops::CudaOps;
+pub use self::pages::Pages;
+pub use self::rows::Rows;
+
+/// A GPU as a backend, with the CPU beside it, which packs weights.
+pub struct Cuda {
+    driver: Arc<dyn Driver>,
+    number: u32,
+    cpu: Arc<Cpu>,
+    /// Of one thread, the caller's: passes take turns, and no pass begins inside another.
+    turns: Team,
+    kernels: Kernels,
+    weight_kernels: Mutex<BTreeMap<DType, Arc<WeightKernels>>>,
+    /// Those of the pass in hand, and of the one before it.
+    uploads: Mutex<Uploads>,
+}
+
+/// The kernels of the operations without a format.
+struct Kernels {
+    rope_table: Kernel,
+    norm: Kernel,
+    glu: Kernel,
+    softcap: Kernel,
+    sum_squares: Kernel,
+    attend_merge: Kernel,
+}
+
+impl Kernels {
+    fn new(driver: &dyn Driver) -> Result<Kernels> {
+        Ok(Kernels {
+            rope_table: driver.kernel("oribi_rope_table")?,
+            norm: driver.kernel("oribi_norm")?,
+            glu: driver.kernel("oribi_glu")?,
+            softcap: driver.kernel("oribi_softcap")?,
+            sum_squares: driver.kernel("oribi_sum_squares")?,
+            attend_merge: driver.kernel("oribi_attend_merge")?,
+        })
+    }
+}
+
+/// The driver of a GPU. With the feature `cuda-emulated` it is the emulated one, unless `ORIBI_CUDA_DRIVER` is `nvidia`.
+fn open_driver(number: u32) -> Result<Arc<dyn Driver>> {
+    #[cfg(feature = "cuda-emulated")]
+    if std::env::var_os("ORIBI_CUDA_DRIVER").is_none_or(|name| name != "nvidia") {
+        return Ok(Arc::new(emulated::Emulated::new(number)?));
+    }
+    Ok(Arc::new(nvidia::Nvidia::new(number)?))
+}
+
+impl Cuda {
+    /// The GPU of a number, with its kernels.
+    ///
+    /// # Errors
+    /// `Device` where there is no such GPU, no driver, or it cannot run the kernels.
+    pub fn new(number: u32, cpu: Arc<Cpu>) -> Result<Cuda> {
+        let driver = open_driver(number)?;
+        Ok(Cuda {
+            kernels: Kernels::new(&*driver)?,
+            driver,
+            number,
+            cpu,
+            turns: Team::new(1)?,
+            weight_kernels: Mutex::default(),
+            uploads: Mutex::default(),
+        })
+    }
+
+    /// The CPU beside it.
+    pub fn cpu(&self) -> &Arc<Cpu> {
+        &self.cpu
+    }
+
+    /// Its number and name.
+    pub fn name(&self) -> String {
+        format!("cuda:{} ({})", self.number, self.driver.name())
+    }
+
+    /// Bytes of its memory that are free, and all.
+    ///
+    /// # Errors
+    /// `Device`.
+    pub fn memory(&self) -> Result<(u64, u64)> {
+        self.driver.memory().map(|memory| (memory.free, memory.total))
+    }
+
+    /// The kernels of a weight format, loaded where they were not yet.
+    fn weight_kernels(&self, dtype: DType) -> Result<Arc<WeightKernels>> {
+        let mut known = lock(&self.weight_kernels);
+        if let Some(kernels) = known.get(&dtype) {
+            return Ok(Arc::clone(kernels));
+        }
+        let kernels = Arc::new(WeightKernels::new(&*self.driver, dtype)?);
+        known.insert(dtype, Arc::clone(&kernels));
+        Ok(kernels)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Float32 parameters `[n]`. A clone shares them.
+#[derive(Clone)]
+pub struct Vector {
+    values: Arc<Buffer>,
+    n: usize,
+}
+
+impl Vector {
+    fn as_ptr(&self) -> *const f32 {
+        self.values.at(0, self.n * size_of::<f32>()) as *const f32
+    }
+}
+
+impl Backend for Cuda {
+    type Store = Store;
+    type Matrix = Matrix;
+    type Vector = Vector;
+    type Rows = Rows;
+    type Pages = Pages;
+    type AttentionScratch = AttentionScratch;
+    type Ops<'a> = CudaOps<'a>;
+
+    fn store(&self, storage: Storage, shapes: &[MatrixShape<'_>]) -> Result<Store> {
+        Store::new(&self.driver, storage, shapes)
+    }
+
+    fn matrix(
+        &self,
+        store: &Store,
+        shape: MatrixShape<'_>,
+        data: TensorBytes,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Matrix> {
+        Matrix::new(self, store, shape, data, stop)
+    }
+
+    fn vector(&self, values: &[f32]) -> Result<Vector> {
+        let bytes = Buffer::new(&self.driver, size_of_val(values), "a parameter vector")?;
+        // SAFETY: floats are bytes without padding.
+        bytes.write(0, unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) })?;
+        Ok(Vector { values: Arc::new(bytes), n: values.len() })
+    }
+
+    fn rows(&self, capacity: usize, n: usize, usage: RowsUse) -> Result<Rows> {
+        Rows::new(&self.driver, capacity, n, usage)
+    }
+
+    fn read_row<'a>(&self, rows: &'a Rows, row: usize) -> &'a [f32] {
+        rows.row(row)
+    }
+
+    fn pages(&self, shape: CacheShape) -> Pages {
+        Pages::new(shape)
+    }
+
+    fn grow_pages(&self, pages: &mut Pages) -> Result<()> {
+        pages.grow(&self.driver)
+    }
+
+    fn copy_page(&self, pages: &mut Pages, from: u32, to: u32) -> Result<()> {
+        pages.copy(from, to)
+    }
+
+    fn read_page(&self, pages: &Pages, page: u32, into: &mut [u8]) -> Result<()> {
+        pages.read(page, into)
+    }
+
+    fn write_page(&self, pages: &mut Pages, page: u32, from: &[u8]) -> Result<()> {
+        pages.write(page, from)
+    }
+
+    fn clear_page(&self, pages: &mut Pages, page: u32, from: usize) -> Result<()> {
+        pages.clear(&self.cpu, page, from)
+    }
+
+    fn attention_scratch(&self, heads: Heads, n_ctx: usize) -> Result<AttentionScratch> {
+        AttentionScratch::new(&self.driver, heads, n_ctx)
+    }
+
+    /// Every format has a kernel for prompts.
+    fn is_native(&self, _: &Matrix) -> bool {
+        true
+    }
+
+    fn run(
+        &self,
+        arithmetic: Arithmetic,
+        stop: &(dyn Fn() -> bool + Sync),
+        pass: impl Fn(&CudaOps<'_>) + Sync,
+    ) -> Result<()> {
+        let result = Mutex::new(Ok(()));
+        self.turns.run_unless(stop, |_| {
+            let mut uploads = lock(&self.uploads);
+            let ops = CudaOps::new(self, arithmetic, stop, std::mem::take(&mut *uploads));
+            pass(&ops);
+            let ended;
+            (*uploads, ended) = ops.finish();
+            *lock(&result) = ended;
+        })?;
+        result.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Of the GPU's memory, whatever the host's workers.
+impl Footprint for Cuda {
+    fn store_bytes(storage: Storage, shapes: &[MatrixShape<'_>], _: usize) -> Result<u64> {
+        Store::bytes(storage, shapes)
+    }
+
+    fn packing_bytes(_: Storage, _: &[MatrixShape<'_>], _: usize) -> u64 {
+        0
+    }
+
+    fn rows_bytes(capacity: usize, n: usize, usage: RowsUse) -> u64 {
+        Rows::bytes(capacity, n, usage)
+    }
+
+    fn page_bytes(shape: CacheShape) -> u64 {
+        Cpu::page_bytes(shape)
+    }
+
+    fn attention_scratch_bytes(heads: Heads, n_ctx: usize, _: usize) -> u64 {
+        AttentionScratch::bytes(heads, n_ctx)
+    }
+}

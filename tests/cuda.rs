@@ -1,0 +1,369 @@
+//! The CUDA backend beside the CPU, on tiny models: the kernels' own source, compiled for the CPU and run through the whole backend
+//! (feature `cuda-emulated`). With `ORIBI_CUDA_DRIVER=nvidia` the same tests run on a GPU: `make test-cuda`.
+
+#![cfg(feature = "cuda-emulated")]
+
+#[path = "common/tiny.rs"]
+mod tiny;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use oribi::ErrorKind;
+use oribi::backend::cpu::CpuOptions;
+use oribi::backend::{Device, Storage};
+use oribi::dtype::DType;
+use oribi::gguf::Gguf;
+use oribi::model::{Model, ModelOptions};
+use oribi::session::{
+    Batch, Control, InputSquares, KvType, Numerics, Pooling, Role, SequenceId, Session, SessionOptions,
+};
+use tiny::{Shape, tiny, write};
+
+/// Every format that weights are computed in.
+const FORMATS: &[DType] = &[
+    DType::F32,
+    DType::F16,
+    DType::BF16,
+    DType::Q4_0,
+    DType::Q4_1,
+    DType::Q5_0,
+    DType::Q5_1,
+    DType::Q8_0,
+    DType::Q8_1,
+    DType::Q2_K,
+    DType::Q3_K,
+    DType::Q4_K,
+    DType::Q5_K,
+    DType::Q6_K,
+    DType::Q8_K,
+    DType::IQ4_NL,
+    DType::IQ4_XS,
+    DType::MXFP4,
+    DType::IQ1_S,
+    DType::IQ1_M,
+    DType::IQ2_XXS,
+    DType::IQ2_XS,
+    DType::IQ2_S,
+    DType::IQ3_XXS,
+    DType::IQ3_S,
+    DType::TQ1_0,
+    DType::TQ2_0,
+];
+
+const CPU: Device = Device::Cpu;
+const GPU: Device = Device::Cuda(0);
+
+/// Divergence, in nats, that two roundings of activations to 16 bits may cause, and one to 8 bits in prompts.
+const PORTABLE: f64 = 1e-6;
+const NATIVE: f64 = 2e-4;
+
+fn options(device: Device) -> ModelOptions<'static> {
+    let cpu = CpuOptions { n_threads: Some(2), ..Default::default() };
+    ModelOptions { device, cpu, ..Default::default() }
+}
+
+fn load(gguf: &Gguf, device: Device) -> Arc<Model> {
+    Model::load(gguf.clone(), options(device)).unwrap()
+}
+
+fn file(shape: Shape) -> Gguf {
+    Gguf::from_bytes(write(tiny(shape))).unwrap()
+}
+
+/// A model whose rows are short: a pass takes the emulation little time.
+fn small(arch: &'static str, n_blocks: usize) -> Gguf {
+    file(Shape { dim: 64, head_dim: 16, ffn_dim: 96, n_blocks, ..Shape::new(arch, DType::Q5_0) })
+}
+
+/// Options that the tests share: room for a few sequences.
+fn sized(numerics: Numerics) -> SessionOptions {
+    SessionOptions { n_ctx: 600, n_sequences: 20, max_outputs: 64, numerics, ..Default::default() }
+}
+
+fn session(model: &Arc<Model>, numerics: Numerics) -> Session {
+    Session::new(model, &sized(numerics)).unwrap()
+}
+
+fn prompt(n: usize) -> Vec<u32> {
+    (0..n as u32).map(|i| (i * 37 + 11) % 300).collect()
+}
+
+/// The logits of every position of a text, read as a prompt.
+fn logits_of_all(model: &Arc<Model>, tokens: &[u32], options: &SessionOptions) -> Vec<Vec<f32>> {
+    let mut session = Session::new(model, &SessionOptions { max_outputs: tokens.len(), ..options.clone() }).unwrap();
+    let sequence = session.new_sequence().unwrap();
+    let mut batch = Batch::new();
+    tokens.iter().for_each(|&token| batch.push(sequence, token, Role::Prompt, true));
+    session.decode(&batch).unwrap();
+    (0..tokens.len()).map(|i| session.logits(i).unwrap().to_vec()).collect()
+}
+
+fn log_softmax(logits: &[f32]) -> Vec<f64> {
+    let max = logits.iter().fold(f64::NEG_INFINITY, |m, &l| m.max(f64::from(l)));
+    let sum: f64 = logits.iter().map(|&l| (f64::from(l) - max).exp()).sum();
+    logits.iter().map(|&l| f64::from(l) - max - sum.ln()).collect()
+}
+
+/// The mean divergence of `b` from `a`, and the largest distance of logits beside the largest logit.
+fn compare(a: &[Vec<f32>], b: &[Vec<f32>]) -> (f64, f64) {
+    assert_eq!(a.len(), b.len());
+    let (mut kld, mut distance, mut largest) = (0.0, 0f64, 0f64);
+    for (a, b) in a.iter().zip(b) {
+        assert!(a.iter().chain(b).all(|l| l.is_finite()), "a logit is not finite");
+        let (p, q) = (log_softmax(a), log_softmax(b));
+        kld += p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>();
+        for (&a, &b) in a.iter().zip(b) {
+            distance = distance.max((f64::from(a) - f64::from(b)).abs());
+            largest = largest.max(f64::from(a).abs());
+        }
+    }
+    assert!(largest > 1e-3, "all logits are zero");
+    (kld / a.len() as f64, distance / largest)
+}
+
+fn bits(logits: &[f32]) -> Vec<u32> {
+    logits.iter().map(|l| l.to_bits()).collect()
+}
+
+fn best(logits: &[f32]) -> u32 {
+    (0u32..).zip(logits).max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0
+}
+
+/// What a sequence generates, always the most probable token.
+fn greedy(session: &mut Session, sequence: SequenceId, n: usize) -> Vec<u32> {
+    let mut tokens = vec![best(session.logits(0).unwrap())];
+    while tokens.len() < n {
+        session.decode(&Batch::generated(sequence, tokens[tokens.len() - 1])).unwrap();
+        tokens.push(best(session.logits(0).unwrap()));
+    }
+    tokens
+}
+
+#[test]
+fn every_format_computes_what_the_cpu_computes() {
+    let tokens = prompt(11);
+    for &dtype in FORMATS {
+        let gguf = file(Shape { n_blocks: 1, ..Shape::new("llama", dtype) });
+        let (cpu, gpu) = (load(&gguf, CPU), load(&gguf, GPU));
+        let expected = logits_of_all(&cpu, &tokens, &sized(Numerics::Portable));
+        let (kld, distance) = compare(&expected, &logits_of_all(&gpu, &tokens, &sized(Numerics::Portable)));
+        println!("{dtype}: portable {kld:.1e} nats, {distance:.1e}");
+        assert!(kld <= PORTABLE && distance < 1e-3, "{dtype}: {kld:e} nats, {distance:e}");
+        let (kld, distance) = compare(&expected, &logits_of_all(&gpu, &tokens, &sized(Numerics::Native)));
+        println!("{dtype}: native {kld:.1e} nats, {distance:.1e}");
+        assert!(kld <= NATIVE && distance < 0.02, "{dtype}, native: {kld:e} nats, {distance:e}");
+    }
+}
+
+/// Windows, biases, norms of heads, pages and splits: longer texts, on models with short rows.
+#[test]
+fn every_architecture_computes_what_the_cpu_computes() {
+    for (arch, n_blocks, n) in [("llama", 1, 300), ("qwen2", 2, 80), ("gemma3", 6, 90)] {
+        let gguf = small(arch, n_blocks);
+        let (cpu, gpu) = (load(&gguf, CPU), load(&gguf, GPU));
+        for kv_type in KvType::ALL {
+            let options = SessionOptions { kv_type, ..sized(Numerics::Portable) };
+            let tokens = prompt(n);
+            let expected = logits_of_all(&cpu, &tokens, &options);
+            let (kld, distance) = compare(&expected, &logits_of_all(&gpu, &tokens, &options));
+            println!("{arch}, {kv_type}: {kld:.1e} nats, {distance:.1e}");
+            // A rounding to 4 or 8 bits may fall to the other side, and is seen.
+            let most = if kv_type == KvType::F16 { PORTABLE } else { NATIVE };
+            assert!(kld <= most, "{arch}, {kv_type}: {kld:e} nats, {distance:e}");
+        }
+    }
+}
+
+#[test]
+fn greedy_continuations_are_those_of_the_cpu() {
+    for (arch, n_blocks) in [("llama", 2), ("qwen2", 2), ("gemma3", 6)] {
+        let gguf = small(arch, n_blocks);
+        let run = |device, numerics| {
+            let mut session = session(&load(&gguf, device), numerics);
+            let sequence = session.new_sequence().unwrap();
+            session.decode(&Batch::prompt(sequence, &prompt(20))).unwrap();
+            greedy(&mut session, sequence, 24)
+        };
+        assert_eq!(run(CPU, Numerics::Portable), run(GPU, Numerics::Portable), "{arch}");
+        let native = run(GPU, Numerics::Native);
+        assert_eq!(native, run(GPU, Numerics::Native), "{arch}: the same twice");
+    }
+}
+
+/// What a token gets depends on its sequence alone: bits of a prompt in chunks, and of tokens alone and among others.
+#[test]
+fn logits_do_not_depend_on_the_batch() {
+    let model = load(&small("gemma3", 6), GPU);
+    for numerics in [Numerics::Portable, Numerics::Native] {
+        let tokens = prompt(36);
+        let alone = logits_of_all(&model, &tokens, &SessionOptions { n_batch: 512, ..sized(numerics) });
+        for n_batch in [1, 7, 32] {
+            let chunked = logits_of_all(&model, &tokens, &SessionOptions { n_batch, ..sized(numerics) });
+            assert!(chunked.iter().zip(&alone).all(|(a, b)| bits(a) == bits(b)), "{numerics:?}, chunks of {n_batch}");
+        }
+        // Generated tokens: one sequence alone, then sixteen together that are at different lengths.
+        let lengths: Vec<usize> = (0..16).map(|i| 3 + 2 * i).collect();
+        let generated = |together: bool| {
+            let mut session = session(&model, numerics);
+            let sequences: Vec<SequenceId> = lengths.iter().map(|_| session.new_sequence().unwrap()).collect();
+            for (&sequence, &n) in sequences.iter().zip(&lengths) {
+                session.decode(&Batch::prompt(sequence, &tokens[..n])).unwrap();
+            }
+            let mut logits = Vec::new();
+            if together {
+                let mut batch = Batch::new();
+                sequences.iter().for_each(|&sequence| batch.push(sequence, 77, Role::Generated, true));
+                session.decode(&batch).unwrap();
+                logits.extend((0..sequences.len()).map(|i| bits(session.logits(i).unwrap())));
+            } else {
+                for &sequence in &sequences {
+                    session.decode(&Batch::generated(sequence, 77)).unwrap();
+                    logits.push(bits(session.logits(0).unwrap()));
+                }
+            }
+            logits
+        };
+        assert!(generated(true) == generated(false), "{numerics:?}: a sequence alone and among others");
+    }
+}
+
+#[test]
+fn sequences_fork_and_are_cut() {
+    let model = load(&small("llama", 2), GPU);
+    let tokens = prompt(140);
+    let fresh = |tokens: &[u32]| {
+        let mut session = session(&model, Numerics::Portable);
+        let sequence = session.new_sequence().unwrap();
+        session.decode(&Batch::prompt(sequence, tokens)).unwrap();
+        bits(session.logits(0).unwrap())
+    };
+    let mut session = session(&model, Numerics::Portable);
+    let trunk = session.new_sequence().unwrap();
+    session.decode(&Batch::prompt(trunk, &tokens[..100])).unwrap();
+    let fork = session.fork(trunk).unwrap();
+    // Both write the page that they share.
+    session.decode(&Batch::prompt(fork, &tokens[100..])).unwrap();
+    assert!(bits(session.logits(0).unwrap()) == fresh(&tokens));
+    session.decode(&Batch::prompt(trunk, &tokens[..9])).unwrap();
+    assert!(bits(session.logits(0).unwrap()) == fresh(&[&tokens[..100], &tokens[..9]].concat()));
+    session.truncate(fork, 70).unwrap();
+    session.decode(&Batch::prompt(fork, &tokens[70..75])).unwrap();
+    assert!(bits(session.logits(0).unwrap()) == fresh(&tokens[..75]));
+}
+
+/// A page's bytes are the same on both: a state goes from one to the other, and back.
+#[test]
+fn states_move_between_the_machines() {
+    let gguf = small("gemma3", 6);
+    let tokens = prompt(110);
+    for kv_type in KvType::ALL {
+        let options = SessionOptions { kv_type, ..sized(Numerics::Portable) };
+        let new = |device| Session::new(&load(&gguf, device), &options).unwrap();
+        let next = |session: &mut Session, sequence| {
+            session.decode(&Batch::prompt(sequence, &tokens[100..])).unwrap();
+            session.logits(0).unwrap().to_vec()
+        };
+        for (from, to) in [(CPU, GPU), (GPU, CPU)] {
+            let mut first = new(from);
+            let sequence = first.new_sequence().unwrap();
+            first.decode(&Batch::prompt(sequence, &tokens[..100])).unwrap();
+            let state = first.save_to_vec(&[sequence]).unwrap();
+            let expected = next(&mut first, sequence);
+            let mut second = new(to);
+            let restored = second.restore(&state).unwrap()[0];
+            assert!(
+                second.save_to_vec(&[restored]).unwrap() == state,
+                "{kv_type}: a state goes through {to} unchanged"
+            );
+            let (kld, _) = compare(&[expected.clone()], &[next(&mut second, restored)]);
+            assert!(
+                kld <= if kv_type == KvType::F16 { PORTABLE } else { NATIVE },
+                "{kv_type}, {from} to {to}: {kld:e}"
+            );
+            let mut third = new(from);
+            let restored = third.restore(&state).unwrap()[0];
+            assert!(bits(&next(&mut third, restored)) == bits(&expected), "{kv_type}: restored on {from}");
+        }
+    }
+}
+
+#[test]
+fn hidden_states_and_observed_inputs_are_those_of_the_cpu() {
+    let gguf = small("llama", 2);
+    let tokens = prompt(90);
+    let run = |device| {
+        let model = load(&gguf, device);
+        let mut session = session(&model, Numerics::Portable);
+        session.observe(Some(InputSquares::new(&model).unwrap()));
+        let sequence = session.new_sequence().unwrap();
+        let mut batch = Batch::new();
+        tokens.iter().for_each(|&token| batch.push(sequence, token, Role::Prompt, true));
+        let hidden = session.embed(&batch, Pooling::Tokens, Control::default()).unwrap();
+        let squares = session.observe(None).unwrap();
+        let squares: Vec<(String, Vec<f64>)> =
+            squares.iter().map(|(name, sums, _)| (name.into(), sums.into())).collect();
+        (hidden, squares)
+    };
+    let ((hidden, squares), (expected, expected_squares)) = (run(GPU), run(CPU));
+    assert_eq!(hidden.len(), 90 * 64);
+    let far = |a: f32, b: f32| (a - b).abs() > 1e-3 * (1.0 + b.abs());
+    assert!(!hidden.iter().zip(&expected).any(|(&a, &b)| far(a, b)));
+    assert_eq!(squares.len(), expected_squares.len());
+    for ((name, sums), (_, expected)) in squares.iter().zip(&expected_squares) {
+        let far = |(a, b): (&f64, &f64)| (a - b).abs() > 1e-3 * b.abs();
+        assert!(sums.iter().sum::<f64>() > 0.0 && !sums.iter().zip(expected).any(far), "{name}");
+    }
+}
+
+#[test]
+fn a_request_to_stop_ends_a_batch_and_leaves_the_session_usable() {
+    let model = load(&small("gemma3", 6), GPU);
+    let mut session = session(&model, Numerics::Native);
+    let sequence = session.new_sequence().unwrap();
+    session.decode(&Batch::prompt(sequence, &prompt(10))).unwrap();
+    let before = bits(session.logits(0).unwrap());
+    for n_looks in 0..4 {
+        let looks = AtomicUsize::new(0);
+        let stop = || looks.fetch_add(1, Ordering::Relaxed) >= n_looks;
+        let control = Control { stop: Some(&stop), progress: None };
+        let error = session.decode_with(&Batch::prompt(sequence, &prompt(100)), control).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+        assert_eq!(session.len(sequence).unwrap(), 10);
+    }
+    session.truncate(sequence, 0).unwrap();
+    session.decode(&Batch::prompt(sequence, &prompt(10))).unwrap();
+    assert!(bits(session.logits(0).unwrap()) == before);
+}
+
+#[test]
+fn sessions_on_several_threads_share_the_gpu() {
+    let model = load(&small("llama", 2), GPU);
+    let run = |n: usize| {
+        let mut session = session(&model, Numerics::Portable);
+        let sequence = session.new_sequence().unwrap();
+        session.decode(&Batch::prompt(sequence, &prompt(n))).unwrap();
+        greedy(&mut session, sequence, 6)
+    };
+    let alone: Vec<_> = (0..3).map(|i| run(5 + i)).collect();
+    let together = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..3).map(|i| scope.spawn(move || run(5 + i))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(alone, together);
+}
+
+#[test]
+fn weights_in_the_file_are_refused() {
+    let options = ModelOptions { storage: Storage::InFile, ..options(GPU) };
+    let error = Model::load(small("llama", 1), options).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("GPU"), "{error}");
+}
+
+#[test]
+fn a_gpu_that_is_not_there_is_an_error() {
+    let error = Model::load(small("llama", 1), options(Device::Cuda(63))).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Device);
+    assert!(error.to_string().contains("63"), "{error}");
+}
