@@ -46,6 +46,16 @@ struct block_queries {
     const uint32_t end = position_of(i) + 1;
     return end < start ? 0 : end - start < ORIBI_SPLIT_LEN ? end - start : ORIBI_SPLIT_LEN;
   }
+  /* The queries [first, end) see position j of the split. */
+  DEVICE_INLINE uint32_t first_that_sees(uint32_t j) const {
+    const uint32_t row = start + j > position ? start + j - position : 0;
+    return row * group > first ? row * group - first : 0;
+  }
+  DEVICE_INLINE uint32_t end_of_those_that_see(uint32_t j) const {
+    if (window == 0) return n;
+    const uint32_t rows = start + j + window > position ? start + j + window - position : 0;
+    return rows * group > first ? rows * group - first : 0;
+  }
 };
 
 /* [element][query]; queries that do not exist are 0. */
@@ -124,18 +134,20 @@ DEVICE_INLINE void add_values(const oribi_cuda_attend_args &a, const block_queri
                               uint32_t to, uint32_t d, float acc[n_queries][2]) {
   const head_shape s(a.head_dim);
   const uint32_t half = thread_x() % WARP / 16;
-  UNROLL_BY(4)
+  [[maybe_unused]] constexpr int unrolled = some ? 1 : 4;
+  UNROLL_BY(unrolled)
   for (uint32_t j = from + (from % 2 != half); j < to; j += 2) {
     const uint8_t *values = tile_of(a, b.pages, b.start + j, b.kv_head).values;
     const uint32_t slot = j % ORIBI_PAGE_LEN;
     const float2 v = T::value(values, s, slot, d, T::value_scale(values, s, slot, d));
+    const uint32_t first = some ? b.first_that_sees(j) : 0, end = some ? b.end_of_those_that_see(j) : 0;
     UNROLL
     for (int q = 0; q < n_queries; q += 4) {
       const float4 p = *(const float4 *)(weights + j * attend_stride(n_queries) + q);
       const float of[4] = {p.x, p.y, p.z, p.w};
       UNROLL
       for (int i = 0; i < 4; i++) {
-        if (some && ((uint32_t)(q + i) >= b.n || j < b.begin_of(q + i) || j >= b.end_of(q + i))) continue;
+        if (some && ((uint32_t)(q + i) < first || (uint32_t)(q + i) >= end)) continue;
         acc[q + i][0] = fmaf(of[i], v.x, acc[q + i][0]);
         acc[q + i][1] = fmaf(of[i], v.y, acc[q + i][1]);
       }
@@ -145,10 +157,10 @@ DEVICE_INLINE void add_values(const oribi_cuda_attend_args &a, const block_queri
 
 DEVICE uint32_t clamped(uint32_t x, uint32_t low, uint32_t high) { return x < low ? low : x > high ? high : x; }
 
-/* The weighted values, chunk by chunk of a head; `sums` is [segment][query][element] where warps share a chunk. */
+/* The weighted values, chunk by chunk of a head, to `sums`: [segment][query][element], where a segment is the part of the
+ * positions that a warp has. */
 template <class T, int n_queries>
-DEVICE_INLINE void attend_values(const oribi_cuda_attend_args &a, const block_queries &b, const float *weights, float *sums,
-                                 float *states) {
+DEVICE_INLINE void attend_values(const oribi_cuda_attend_args &a, const block_queries &b, const float *weights, float *sums) {
   const head_shape s(a.head_dim);
   const uint32_t n_segments = attend_segments(s.dim), n_chunks = shape_ceil(s.dim, ATTEND_CHUNK);
   const uint32_t warp = thread_x() / WARP, lane = thread_x() % WARP, segment = warp % n_segments;
@@ -158,6 +170,7 @@ DEVICE_INLINE void attend_values(const oribi_cuda_attend_args &a, const block_qu
   const uint32_t high = clamped((segment + 1) * segment_len, all_begin, all_end);
   /* What all queries see; before and after only some do. */
   const uint32_t common = clamped(b.begin_of(b.n - 1), low, high), common_end = clamped(b.end_of(0), common, high);
+  NO_UNROLL
   for (uint32_t chunk = warp / n_segments; chunk < n_chunks; chunk += WARPS / n_segments) {
     const uint32_t d = chunk * ATTEND_CHUNK + 2 * (lane % 16);
     float acc[n_queries][2] = {};
@@ -166,19 +179,30 @@ DEVICE_INLINE void attend_values(const oribi_cuda_attend_args &a, const block_qu
       add_values<T, n_queries, false>(a, b, weights, common, common_end, d, acc);
       add_values<T, n_queries, true>(a, b, weights, common_end, high, d, acc);
     }
+    float *to = sums + (uint64_t)segment * n_queries * n_chunks * ATTEND_CHUNK + d;
     UNROLL
     for (int q = 0; q < n_queries; q++) {
-      UNROLL
-      for (int i = 0; i < 2; i++) {
-        acc[q][i] += shuffle_xor(acc[q][i], 16);
-        if (lane >= 16 || (uint32_t)q >= b.n || d + i >= s.dim) continue;
-        if (n_segments > 1) {
-          sums[((uint64_t)segment * n_queries + q) * n_chunks * ATTEND_CHUNK + d + i] = acc[q][i];
-        } else {
-          states[((uint64_t)b.row_of(q) * a.n_heads + b.head_of(q)) * state_floats(s.dim) + ORIBI_STATE_HEADER + d + i] =
-              acc[q][i];
-        }
-      }
+      const float2 sum = {acc[q][0] + shuffle_xor(acc[q][0], 16), acc[q][1] + shuffle_xor(acc[q][1], 16)};
+      if (lane < 16) *(float2 *)(to + q * n_chunks * ATTEND_CHUNK) = sum;
+    }
+  }
+}
+
+/* The states of the block's queries, from the sums of the segments. */
+template <int n_queries>
+DEVICE_INLINE void store_states(const oribi_cuda_attend_args &a, const block_queries &b, const float *totals,
+                                const float *sums) {
+  const uint32_t n_segments = attend_segments(a.head_dim), width = shape_ceil(a.head_dim, ATTEND_CHUNK) * ATTEND_CHUNK;
+  float *states = a.states + (uint64_t)block_z() * a.n_rows * a.n_heads * state_floats(a.head_dim);
+  NO_UNROLL
+  for (uint32_t q = 0; q < b.n; q++) {
+    if (b.begin_of(q) >= b.end_of(q)) continue; /* only other rows of the tile see something */
+    float *state = states + ((uint64_t)b.row_of(q) * a.n_heads + b.head_of(q)) * state_floats(a.head_dim);
+    if (thread_x() < 2) state[thread_x()] = totals[2 * q + thread_x()];
+    for (uint32_t d = thread_x(); d < a.head_dim; d += THREADS) {
+      float sum = sums[q * width + d];
+      for (uint32_t segment = 1; segment < n_segments; segment++) sum += sums[(segment * n_queries + q) * width + d];
+      state[ORIBI_STATE_HEADER + d] = sum;
     }
   }
 }
@@ -189,27 +213,15 @@ DEVICE_INLINE void attend_split(const oribi_cuda_attend_args &a) {
   if (!b.any) return;
   float *first = (float *)shared_memory(), *scores = first + attend_first_floats(a.head_dim, n_queries);
   float *totals = scores + ORIBI_SPLIT_LEN * attend_stride(n_queries);
-  float *states = a.states + (uint64_t)block_z() * a.n_rows * a.n_heads * state_floats(a.head_dim);
   load_queries<n_queries>(a, b, first);
   sync_block();
   score<T, n_queries>(a, b, first, scores);
   sync_block();
   weigh<n_queries>(a, b, scores, totals);
   sync_block();
-  attend_values<T, n_queries>(a, b, scores, first, states);
+  attend_values<T, n_queries>(a, b, scores, first);
   sync_block();
-  const uint32_t n_segments = attend_segments(a.head_dim), width = shape_ceil(a.head_dim, ATTEND_CHUNK) * ATTEND_CHUNK;
-  for (uint32_t q = 0; q < b.n; q++) {
-    float *state = states + ((uint64_t)b.row_of(q) * a.n_heads + b.head_of(q)) * state_floats(a.head_dim);
-    if (b.begin_of(q) >= b.end_of(q)) continue; /* seen by other rows of the tile alone */
-    if (thread_x() < 2) state[thread_x()] = totals[2 * q + thread_x()];
-    if (n_segments == 1) continue;
-    for (uint32_t d = thread_x(); d < a.head_dim; d += THREADS) {
-      float sum = first[q * width + d];
-      for (uint32_t segment = 1; segment < n_segments; segment++) sum += first[(segment * n_queries + q) * width + d];
-      state[ORIBI_STATE_HEADER + d] = sum;
-    }
-  }
+  store_states<n_queries>(a, b, totals, first);
 }
 
 #endif

@@ -34,13 +34,11 @@ uint32_t oribi_cuda_matmul_tokens(uint32_t n_tokens) {
 }
 
 oribi_cuda_launch oribi_cuda_matmul_launch(uint32_t dtype, uint32_t n, const oribi_cuda_matmul_args *args) {
+  const uint32_t is_few = n == 8 || n == 16, n_tokens = n == 0 ? ORIBI_CUDA_PROMPT_TOKENS : n;
   uint32_t n_blocks = 0;
-  for (uint32_t i = 0; i < args->n_weights; i++) n_blocks += shape_ceil(args->weights[i].n_panels, n == 0 ? WARPS : 1);
-  if (n == 0) {
-    const uint32_t n_tiles = shape_ceil(args->n_tokens, ORIBI_CUDA_PROMPT_TOKENS);
-    return launch(n_blocks, n_tiles, 1, THREADS, PROMPT_STAGES * PROMPT_STAGE);
-  }
-  return launch(n_blocks, shape_ceil(args->n_tokens, n), 1, THREADS, matmul_shared(units_of(dtype), n));
+  for (uint32_t i = 0; i < args->n_weights; i++) n_blocks += shape_ceil(args->weights[i].n_panels, is_few ? 1 : WARPS);
+  const uint32_t shared = is_few ? matmul_shared(units_of(dtype), n) : many_shared(n_tokens);
+  return launch(n_blocks, shape_ceil(args->n_tokens, n_tokens), 1, THREADS, shared);
 }
 
 /* ---- elementwise and rows ---- */

@@ -27,7 +27,7 @@ extern "C" {
 #define ORIBI_CUDA_UNIT 512         /* bytes of a unit in one plane */
 #define ORIBI_CUDA_MAX_WEIGHTS 3    /* matrices of a product */
 #define ORIBI_CUDA_MAX_QUERIES 32   /* query rows times heads that share what a block reads of keys and values */
-#define ORIBI_CUDA_PROMPT_TOKENS 64 /* tokens of a block of the prompt's product */
+#define ORIBI_CUDA_PROMPT_TOKENS 64 /* tokens of a block of `prompt` */
 
 /* How a kernel is launched. */
 typedef struct {
@@ -59,10 +59,11 @@ typedef struct {
 
 /* y[token][column + row] = weights[row] . acts[token] for one to three matrices of one format, side by side; whole panels of 16
  * columns are written. Kernels
- *   oribi_matmul_<format>_<n>     n = 8, 16, 32 or 64 tokens a block; both planes, and hi alone where lo is NULL
- *   oribi_matmul_<format>_prompt  hi alone, whatever lo is
- * The sums are formed in an order that depends on format and k alone, so a token's bits are the same whichever n and company;
- * those of `prompt` are their own. */
+ *   oribi_matmul_<format>_8, _16   so many tokens a block; both planes, or hi alone where lo is NULL
+ *   oribi_matmul_<format>_32, _64  so many tokens a block; both planes
+ *   oribi_matmul_<format>_prompt   64 tokens a block; hi alone
+ * The sums are formed in an order that depends on format and k alone: a token's bits are the same whichever kernel and company;
+ * one plane or two is what makes a difference. */
 typedef struct {
   oribi_cuda_weights weights[ORIBI_CUDA_MAX_WEIGHTS];
   uint32_t n_weights;

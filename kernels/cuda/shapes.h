@@ -60,12 +60,15 @@ SHAPE_FN uint32_t matmul_shared(matmul_units u, uint32_t n_tokens) {
   return ring > partials ? ring : partials;
 }
 
-/* The prompt's product: a block takes a panel per warp and this much of the activations at a time. */
-SHAPE(PROMPT_TILES, ORIBI_CUDA_PROMPT_TOKENS / ORIBI_CUDA_TILE);
-SHAPE(PROMPT_GROUPS, 4); /* of 32 inputs, in a stage */
-SHAPE(PROMPT_STAGES, 3);
-SHAPE(PROMPT_UNITS, PROMPT_TILES *PROMPT_GROUPS);                                               /* of a stage */
-SHAPE(PROMPT_STAGE, PROMPT_UNITS *ORIBI_CUDA_UNIT + PROMPT_UNITS * 2 * ORIBI_CUDA_TILE * 4); /* bytes, with the sums */
+/* The product of many tokens: a block takes a panel per warp, and so many units of the activations at a time, planes counted apart. */
+SHAPE(MANY_UNITS, 32);
+SHAPE(MANY_STAGES, 3);
+SHAPE(MANY_STAGE, MANY_UNITS *ORIBI_CUDA_UNIT + MANY_UNITS * 2 * ORIBI_CUDA_TILE * 4); /* bytes, with their sums */
+
+/* Groups of 32 inputs in a stage. */
+SHAPE_FN uint32_t many_groups(uint32_t n_tiles, uint32_t n_planes) { return MANY_UNITS / (n_tiles * n_planes); }
+
+SHAPE_FN uint32_t many_shared(uint32_t n_tokens) { return MANY_STAGES * MANY_STAGE + WARPS * (uint32_t)ROWS * n_tokens * 4; }
 
 /* ---- elementwise ---- */
 

@@ -1,8 +1,8 @@
-/* matmul.cuh - products of few tokens: a block has a panel of 16 rows, its 8 warps fixed shares of k. A warp streams its share
+/* matmul_few.cuh - products of few tokens: a block has a panel of 16 rows, its 8 warps fixed shares of k. A warp streams its share
  * through a ring of its own in shared memory, so that copies are under way while it computes, and waits for nobody until the
  * shares' sums are added, in order of the warps. */
-#ifndef ORIBI_CUDA_MATMUL_CUH
-#define ORIBI_CUDA_MATMUL_CUH
+#ifndef ORIBI_CUDA_MATMUL_FEW_CUH
+#define ORIBI_CUDA_MATMUL_FEW_CUH
 
 #include "group.cuh"
 
@@ -87,7 +87,7 @@ DEVICE_INLINE void add_share(const oribi_cuda_matmul_args &a, const unit_ring<W>
 }
 
 template <class W, int n_tokens>
-DEVICE_INLINE void matmul(const oribi_cuda_matmul_args &a) {
+DEVICE_INLINE void matmul_few(const oribi_cuda_matmul_args &a) {
   constexpr int n_tiles = n_tokens / ORIBI_CUDA_TILE;
   const uint32_t warp = thread_x() / WARP, lane = thread_x() % WARP, token = block_y() * n_tokens;
   const block_panels panels(a, block_x(), 1);
