@@ -1,14 +1,20 @@
 """Compiles the CUDA kernels of kernels/cuda/modules.list with NVRTC, for no GPU in particular, and judges what ptxas says of each:
 no spills, no stack beyond what a kernel is allowed, registers within its limit. Run by scripts/test-kernels-cuda.
 
-    cuda-compile.py LIBNVRTC [--arch sm_80,...] [--only MODULE,...] [--table FILE]
+    cuda-compile.py TOOLS [--arch sm_80,...] [--only MODULE,...] [--direct MODULE,...] [--table FILE]
+
+TOOLS is the folder that scripts/setup installed the packages of NVRTC and ptxas in. Each module is compiled once, to PTX for
+compute_80, which ptxas then compiles for every architecture: half the time of compiling it for each. That is what the modules of
+--direct (`all`: every one) are besides, as a program does on its GPU.
 """
 
 import argparse
 import ctypes
 import multiprocessing
 import re
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -17,13 +23,14 @@ KERNELS = ROOT / "kernels" / "cuda"
 ARCHITECTURES = ["sm_80", "sm_89", "sm_90", "sm_120"]
 KV_TYPES = ["f16", "q8_0", "q4_0"]
 
-# Registers a thread: with 256 threads a block 128 leave room for two blocks on an SM, 80 for three, 64 for four.
+# Registers a thread: with 256 threads a block 128 leave room for two blocks on an SM, 80 for three. A block of 64 tokens has most
+# SMs to itself anyway, for its shared memory; one of 32 queries lives on its registers.
 LIMITS = [
-    (r"oribi_matmul_.*_8(_.*)?", 96),
+    (r"oribi_matmul_.*_(64|prompt)", 192),
     (r"oribi_matmul_.*", 128),
-    (r"oribi_attend_split_.*_4", 64),
-    (r"oribi_attend_split_.*_8", 80),
-    (r"oribi_attend_split_.*", 128),
+    (r"oribi_attend_split_.*_4", 80),
+    (r"oribi_attend_split_.*_32", 192),
+    (r"oribi_attend_(split|fused)_.*", 128),
     (r"oribi_.*", 80),
 ]
 # Bytes of stack: the reduction of large angles in float64 keeps a table there.
@@ -42,20 +49,25 @@ class Nvrtc:
         return f"{major.value}.{minor.value}"
 
     def compile(self, file, options):
-        """Whether it compiled, and the log."""
+        """Whether it compiled, the log, and PTX where that was asked for."""
         program = ctypes.c_void_p()
         text = file.read_bytes()
         status = self.library.nvrtcCreateProgram(ctypes.byref(program), text, file.name.encode(), 0, None, None)
         if status != 0:
-            return False, f"nvrtcCreateProgram: status {status}"
+            return False, f"nvrtcCreateProgram: status {status}", b""
         array = (ctypes.c_char_p * len(options))(*[option.encode() for option in options])
         status = self.library.nvrtcCompileProgram(program, len(options), array)
         size = ctypes.c_size_t()
         self.library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
         log = ctypes.create_string_buffer(size.value)
         self.library.nvrtcGetProgramLog(program, log)
+        ptx = b""
+        if status == 0 and self.library.nvrtcGetPTXSize(program, ctypes.byref(size)) == 0:
+            buffer = ctypes.create_string_buffer(size.value)
+            self.library.nvrtcGetPTX(program, buffer)
+            ptx = buffer.value
         self.library.nvrtcDestroyProgram(ctypes.byref(program))
-        return status == 0, log.value.decode()
+        return status == 0, log.value.decode(), ptx
 
 
 def weight_formats():
@@ -97,14 +109,8 @@ def limit_of(kernel):
     return next(limit for pattern, limit in LIMITS if re.fullmatch(pattern, kernel))
 
 
-def compile_one(job):
-    """Failures and usage of a module for an architecture."""
-    library, name, file, options, entries, architecture = job
-    common = ["--std=c++20", "-default-device", "--fmad=false", f"-I{KERNELS}", f"-I{KERNELS / 'nvrtc'}"]
-    flags = common + [f"--gpu-architecture={architecture}", "--ptxas-options=-v"] + options
-    ok, log = Nvrtc(library).compile(KERNELS / file, flags)
-    if not ok:
-        return [f"{name} for {architecture} does not compile:\n{log}"], {}
+def judge(name, entries, architecture, log):
+    """Failures and usage of a module that compiled."""
     usage = usage_of(log)
     failures = [f"{name} for {architecture}: warning:\n{log}"] if re.search(r"\bwarning\b", log) else []
     if sorted(usage) != sorted(entries):
@@ -119,33 +125,81 @@ def compile_one(job):
     return failures, {(kernel, architecture): numbers for kernel, numbers in usage.items()}
 
 
+def compile_one(job):
+    """Failures and usage of a module: through PTX for all architectures, or directly for one."""
+    (library, ptxas), (name, file, options, entries), architectures, direct = job
+    nvrtc = Nvrtc(library)
+    flags = ["--std=c++20", "-default-device", "--fmad=false", f"-I{KERNELS}", f"-I{KERNELS / 'nvrtc'}"] + options
+    if direct:
+        target = [f"--gpu-architecture={architectures[0]}", "--ptxas-options=-v"]
+        ok, log, _ = nvrtc.compile(KERNELS / file, flags + target)
+        if not ok:
+            return [f"{name} for {architectures[0]} does not compile:\n{log}"], {}
+        return judge(name, entries, architectures[0], log)
+    ok, log, ptx = nvrtc.compile(KERNELS / file, flags + ["--gpu-architecture=compute_80"])
+    if not ok or re.search(r"\bwarning\b", log):
+        return [f"{name} does not compile without a warning:\n{log}"], {}
+    failures, usage = [], {}
+    with tempfile.NamedTemporaryFile(suffix=".ptx") as file:
+        file.write(ptx)
+        file.flush()
+        for architecture in architectures:
+            command = [ptxas, "-v", f"-arch={architecture}", file.name, "-o", "/dev/null"]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode != 0:
+                failures.append(f"{name} from PTX for {architecture}:\n{done.stderr}")
+                continue
+            more, of_module = judge(name, entries, architecture, done.stderr + done.stdout)
+            failures += [f"from PTX: {failure}" for failure in more]
+            usage.update(of_module)
+    return failures, usage
+
+
+def found(tools, pattern):
+    """The file of the packages that matches."""
+    files = sorted(Path(tools).glob(f"**/{pattern}"))
+    if not files:
+        sys.exit(f"cuda-compile: no {pattern} in {tools}; scripts/setup --tests installs it")
+    return str(files[0])
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("library")
+    parser.add_argument("tools")
     parser.add_argument("--arch", default=",".join(ARCHITECTURES))
     parser.add_argument("--only", default="")
+    parser.add_argument("--direct", default="")
     parser.add_argument("--table")
     args = parser.parse_args()
-    only = [name for name in args.only.split(",") if name]
-    chosen = [module for module in modules() if not only or module[0] in only]
-    jobs = [(args.library, *module, architecture) for module in chosen for architecture in args.arch.split(",")]
+    programs = found(args.tools, "libnvrtc.so.*"), found(args.tools, "cuda_nvcc/bin/ptxas")
+    only, direct = args.only.split(","), args.direct.split(",")
+    architectures = args.arch.split(",")
+    jobs = []
+    for module in modules():
+        if args.only and module[0] not in only:
+            continue
+        jobs.append((programs, module, architectures, False))
+        if args.direct == "all" or module[0] in direct:
+            jobs += [(programs, module, [architecture], True) for architecture in architectures]
     # The longest first, so that the processes end together.
-    jobs.sort(key=lambda job: not job[2].startswith("attend_split"))
+    jobs.sort(key=lambda job: not job[1][1].startswith(("attend_split", "attend_fused")))
     start = time.monotonic()
     n_failed, usage = 0, {}
     with multiprocessing.Pool() as pool:
         for failures, of_module in pool.imap_unordered(compile_one, jobs):
-            usage.update(of_module)
+            for kernel, numbers in of_module.items():
+                usage[kernel] = max(usage.get(kernel, numbers), numbers)
             n_failed += bool(failures)
             for failure in failures:
                 print(f"FAILED: {failure}")
     if args.table:
-        lines = ["kernel " + " ".join(args.arch.split(","))]
+        lines = ["kernel " + " ".join(architectures)]
         for kernel in sorted({kernel for kernel, _ in usage}):
-            cells = [usage.get((kernel, architecture)) for architecture in args.arch.split(",")]
+            cells = [usage.get((kernel, architecture)) for architecture in architectures]
             lines.append(kernel + " " + " ".join("-" if c is None else f"{c[0]}+{c[2]}" for c in cells))
         Path(args.table).write_text("\n".join(lines) + "\n")
-    print(f"NVRTC {Nvrtc(args.library).version()}: {len(usage)} kernels in {time.monotonic() - start:.0f} s")
+    version = Nvrtc(programs[0]).version()
+    print(f"NVRTC {version}: {len(usage)} kernels and architectures in {time.monotonic() - start:.0f} s")
     print(f"{len(jobs) - n_failed} passed, {n_failed} failed")
     return n_failed != 0 or not jobs
 

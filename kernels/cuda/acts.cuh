@@ -14,16 +14,18 @@ struct part {
   DEVICE_INLINE uint32_t at(uint32_t i) const { return GROUP * group + HALF * (i / 4) + 4 * t + i % 4; }
 };
 
-/* Numbers from n on are 0. */
-DEVICE void load_part(const float *row, uint32_t n, part p, float v[8]) {
+/* Numbers from n on are 0. `fresh`: other blocks of this launch wrote them. */
+template <bool fresh = false>
+DEVICE_INLINE void load_part(const float *row, uint32_t n, part p, float v[8]) {
   if (GROUP * p.group + GROUP <= n) {
-    const float4 first = *(const float4 *)(row + p.at(0)), second = *(const float4 *)(row + p.at(4));
+    const float4 *at = (const float4 *)(row + p.at(0)), *then = (const float4 *)(row + p.at(4));
+    const float4 first = fresh ? load_fresh(at) : *at, second = fresh ? load_fresh(then) : *then;
     v[0] = first.x, v[1] = first.y, v[2] = first.z, v[3] = first.w;
     v[4] = second.x, v[5] = second.y, v[6] = second.z, v[7] = second.w;
     return;
   }
   UNROLL
-  for (uint32_t i = 0; i < 8; i++) v[i] = p.at(i) < n ? row[p.at(i)] : 0.0f;
+  for (uint32_t i = 0; i < 8; i++) v[i] = p.at(i) >= n ? 0.0f : fresh ? load_fresh(row + p.at(i)) : row[p.at(i)];
 }
 
 DEVICE void store_part(float *row, uint32_t n, part p, const float v[8]) {
@@ -38,25 +40,24 @@ DEVICE void store_part(float *row, uint32_t n, part p, const float v[8]) {
   }
 }
 
+/* Two neighbours as pairs of the planes; the sum of what those hold. */
+DEVICE float plane_pair(float x0, float x1, bool both, uint32_t *hi, uint32_t *lo) {
+  *hi = bf16x2_of_floats(x0, x1);
+  const float h0 = float_of_bits(*hi << 16), h1 = float_of_bits(*hi & 0xffff0000u);
+  if (!both) return h0 + h1;
+  *lo = bf16x2_of_floats(x0 - h0, x1 - h1);
+  return (h0 + float_of_bits(*lo << 16)) + (h1 + float_of_bits(*lo & 0xffff0000u));
+}
+
 /* The planes and sums of a row's part; beyond the last group nothing is written. */
 DEVICE void store_acts(const oribi_cuda_acts &acts, uint32_t row, part p, const float v[8]) {
   const uint32_t n_groups = shape_ceil(acts.k, GROUP);
   const uint64_t unit = (uint64_t)(row / ORIBI_CUDA_TILE) * n_groups + p.group;
   const uint64_t at = unit * ORIBI_CUDA_UNIT + (row % ORIBI_CUDA_TILE) * 64 + p.t * 16;
-  uint32_t hi[4], lo[4];
+  uint32_t hi[4], lo[4] = {0, 0, 0, 0};
   float sums[2] = {0.0f, 0.0f};
   UNROLL
-  for (int i = 0; i < 4; i++) {
-    const float x0 = v[2 * i], x1 = v[2 * i + 1];
-    hi[i] = bf16x2_of_floats(x0, x1);
-    const float h0 = float_of_bits(hi[i] << 16), h1 = float_of_bits(hi[i] & 0xffff0000u);
-    float held = h0 + h1;
-    if (acts.lo) {
-      lo[i] = bf16x2_of_floats(x0 - h0, x1 - h1);
-      held = (h0 + float_of_bits(lo[i] << 16)) + (h1 + float_of_bits(lo[i] & 0xffff0000u));
-    }
-    sums[i / 2] += held;
-  }
+  for (int i = 0; i < 4; i++) sums[i / 2] += plane_pair(v[2 * i], v[2 * i + 1], acts.lo != nullptr, &hi[i], &lo[i]);
   UNROLL
   for (int half = 0; half < 2; half++) {
     sums[half] += shuffle_xor(sums[half], 1);

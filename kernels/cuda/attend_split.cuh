@@ -79,7 +79,8 @@ DEVICE_INLINE void score(const oribi_cuda_attend_args &a, const block_queries &b
   for (uint32_t group = 0; group < s.dim; group += GROUP) {
     const float scale = T::key_scale(keys, s, slot, group);
     const uint32_t n = s.dim - group < GROUP ? s.dim - group : (uint32_t)GROUP;
-    UNROLL_BY(8)
+    [[maybe_unused]] constexpr int unrolled = n_queries >= 16 ? 4 : 8;
+    UNROLL_BY(unrolled)
     for (uint32_t d = group; d < group + n; d++) {
       const float key = T::key(keys, s, slot, d, scale);
       UNROLL
@@ -134,7 +135,7 @@ DEVICE_INLINE void add_values(const oribi_cuda_attend_args &a, const block_queri
                               uint32_t to, uint32_t d, float acc[n_queries][2]) {
   const head_shape s(a.head_dim);
   const uint32_t half = thread_x() % WARP / 16;
-  [[maybe_unused]] constexpr int unrolled = some ? 1 : 4;
+  [[maybe_unused]] constexpr int unrolled = some || n_queries >= 16 ? 1 : n_queries == 8 ? 2 : 4;
   UNROLL_BY(unrolled)
   for (uint32_t j = from + (from % 2 != half); j < to; j += 2) {
     const uint8_t *values = tile_of(a, b.pages, b.start + j, b.kv_head).values;
@@ -175,9 +176,14 @@ DEVICE_INLINE void attend_values(const oribi_cuda_attend_args &a, const block_qu
     const uint32_t d = chunk * ATTEND_CHUNK + 2 * (lane % 16);
     float acc[n_queries][2] = {};
     if (d < s.padded) {
-      add_values<T, n_queries, true>(a, b, weights, low, common, d, acc);
-      add_values<T, n_queries, false>(a, b, weights, common, common_end, d, acc);
-      add_values<T, n_queries, true>(a, b, weights, common_end, high, d, acc);
+      NO_UNROLL
+      for (int some = -1; some <= 1; some++) {
+        if (some == 0) {
+          add_values<T, n_queries, false>(a, b, weights, common, common_end, d, acc);
+        } else {
+          add_values<T, n_queries, true>(a, b, weights, some < 0 ? low : common_end, some < 0 ? common : high, d, acc);
+        }
+      }
     }
     float *to = sums + (uint64_t)segment * n_queries * n_chunks * ATTEND_CHUNK + d;
     UNROLL
@@ -207,21 +213,40 @@ DEVICE_INLINE void store_states(const oribi_cuda_attend_args &a, const block_que
   }
 }
 
+/* Where a block's floats are in shared memory. */
+template <int n_queries>
+struct split_memory {
+  float *first, *scores, *totals, *free; /* queries, then sums; weights; maxima and sums; what is not used */
+
+  DEVICE_INLINE explicit split_memory(uint32_t head_dim) {
+    first = (float *)shared_memory();
+    scores = first + attend_first_floats(head_dim, n_queries);
+    totals = scores + ORIBI_SPLIT_LEN * attend_stride(n_queries);
+    free = totals + 2 * n_queries;
+  }
+};
+
+/* The block's states; its queries are in memory.first. */
+template <class T, int n_queries>
+DEVICE_INLINE void attend_queries(const oribi_cuda_attend_args &a, const block_queries &b,
+                                  const split_memory<n_queries> &memory) {
+  sync_block();
+  score<T, n_queries>(a, b, memory.first, memory.scores);
+  sync_block();
+  weigh<n_queries>(a, b, memory.scores, memory.totals);
+  sync_block();
+  attend_values<T, n_queries>(a, b, memory.scores, memory.first);
+  sync_block();
+  store_states<n_queries>(a, b, memory.totals, memory.first);
+}
+
 template <class T, int n_queries>
 DEVICE_INLINE void attend_split(const oribi_cuda_attend_args &a) {
   const block_queries b(a, n_queries);
   if (!b.any) return;
-  float *first = (float *)shared_memory(), *scores = first + attend_first_floats(a.head_dim, n_queries);
-  float *totals = scores + ORIBI_SPLIT_LEN * attend_stride(n_queries);
-  load_queries<n_queries>(a, b, first);
-  sync_block();
-  score<T, n_queries>(a, b, first, scores);
-  sync_block();
-  weigh<n_queries>(a, b, scores, totals);
-  sync_block();
-  attend_values<T, n_queries>(a, b, scores, first);
-  sync_block();
-  store_states<n_queries>(a, b, totals, first);
+  const split_memory<n_queries> memory(a.head_dim);
+  load_queries<n_queries>(a, b, memory.first);
+  attend_queries<T, n_queries>(a, b, memory);
 }
 
 #endif

@@ -28,6 +28,9 @@ DEVICE uint32_t thread_x() { return threadIdx.x; }
 DEVICE uint32_t block_x() { return blockIdx.x; }
 DEVICE uint32_t block_y() { return blockIdx.y; }
 DEVICE uint32_t block_z() { return blockIdx.z; }
+DEVICE uint32_t n_blocks_x() { return gridDim.x; }
+DEVICE uint32_t n_blocks_y() { return gridDim.y; }
+DEVICE uint32_t n_blocks_z() { return gridDim.z; }
 
 DEVICE void sync_block() { __syncthreads(); }
 DEVICE void sync_warp() { __syncwarp(); }
@@ -56,6 +59,27 @@ DEVICE void copy_wait() {
 template <class T>
 DEVICE T load_const(const T *p) {
   return __ldg(p);
+}
+
+/* What other blocks wrote before they arrived (last_to_arrive). */
+template <class T>
+DEVICE T load_fresh(const T *p) {
+  return __ldcg(p);
+}
+
+/* Of n blocks that call it with a counter, which is 0 before, the last hears true, in all threads; the counter is 0 again. What
+ * the others wrote before is there for it. */
+DEVICE bool last_to_arrive(uint32_t *counter, uint32_t n) {
+  __shared__ bool is_last;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    is_last = atomicAdd(counter, 1) == n - 1;
+    if (is_last) *counter = 0;
+  }
+  __syncthreads();
+  __threadfence();
+  return is_last;
 }
 
 /* ---- numbers ---- */

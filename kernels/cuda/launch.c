@@ -41,6 +41,16 @@ oribi_cuda_launch oribi_cuda_matmul_launch(uint32_t dtype, uint32_t n, const ori
   return launch(n_blocks, shape_ceil(args->n_tokens, n_tokens), 1, THREADS, shared);
 }
 
+oribi_cuda_launch oribi_cuda_matmul_norm_launch(uint32_t dtype, const oribi_cuda_matmul_norm_args *args) {
+  return oribi_cuda_matmul_launch(dtype, 8, &args->product);
+}
+
+oribi_cuda_launch oribi_cuda_matmul_glu_launch(uint32_t dtype, const oribi_cuda_matmul_glu_args *args) {
+  oribi_cuda_launch l = oribi_cuda_matmul_launch(dtype, 8, &args->product);
+  l.grid[0] = args->product.weights[0].n_panels; /* a block has the panel of both matrices */
+  return l;
+}
+
 /* ---- elementwise and rows ---- */
 
 oribi_cuda_launch oribi_cuda_embed_launch(const oribi_cuda_embed_args *args) {
@@ -88,7 +98,7 @@ size_t oribi_cuda_states_bytes(uint32_t n_splits, uint32_t n_rows, uint32_t n_he
 oribi_cuda_launch oribi_cuda_attend_project_launch(const oribi_cuda_attend_args *args) {
   const uint32_t n_heads = args->n_heads + args->n_kv_heads;
   return launch(args->n_rows, shape_ceil(n_heads, PROJECT_WARPS), 1, PROJECT_WARPS * WARP,
-                PROJECT_WARPS * 2 * shape_round_up(args->head_dim, GROUP) * 4);
+                PROJECT_WARPS * project_floats(args->head_dim) * 4);
 }
 
 oribi_cuda_launch oribi_cuda_attend_split_launch(const oribi_cuda_attend_args *args) {
@@ -99,4 +109,15 @@ oribi_cuda_launch oribi_cuda_attend_split_launch(const oribi_cuda_attend_args *a
 
 oribi_cuda_launch oribi_cuda_attend_merge_launch(const oribi_cuda_attend_args *args) {
   return launch(args->n_rows, shape_ceil(args->n_heads * args->head_dim, ACTS_PER_BLOCK), 1, THREADS, 0);
+}
+
+int oribi_cuda_attend_is_fused(const oribi_cuda_attend_args *args) {
+  const uint32_t group = args->n_heads / args->n_kv_heads, n_queries = oribi_cuda_attend_queries(args);
+  return n_queries <= 16 && group * args->max_tile_rows <= n_queries && args->head_dim % 4 == 0 &&
+         group * args->head_dim % GROUP == 0 && attend_fused_shared(args->head_dim, n_queries) <= MOST_SHARED;
+}
+
+oribi_cuda_launch oribi_cuda_attend_fused_launch(const oribi_cuda_attend_args *args) {
+  return launch(args->n_tiles, args->n_kv_heads, args->n_splits, THREADS,
+                attend_fused_shared(args->head_dim, oribi_cuda_attend_queries(args)));
 }

@@ -18,7 +18,7 @@ struct acts_stages {
   /* `each` calls it for 16 bytes that are there, with their place in [tile][group] objects of so many times 16 bytes. */
   template <uint32_t copies, class F>
   DEVICE_INLINE void for_each(uint32_t chunk, F each) const {
-    UNROLL
+    NO_UNROLL
     for (uint32_t first = 0; first < n_units * copies; first += THREADS) {
       const uint32_t i = first + thread_x(), unit = i / copies;
       const uint32_t tile = unit / n_groups_each, group = chunk * n_groups_each + unit % n_groups_each;
@@ -125,7 +125,7 @@ DEVICE_INLINE void matmul_many(const oribi_cuda_matmul_args &a) {
       for (int tile = 0; tile < n_tiles; tile++) {
         const group_acts x = stages.template load<needs_sums<W>()>(stage, tile, i, lane);
         weights.template add_to<n_planes == 2>(acc[tile], x);
-        if (tile % 4 == 3) sync_warp(); /* or the compiler loads all tiles first, and runs out of registers */
+        if (tile % 2 == 1) sync_warp(); /* or the compiler loads all tiles first, and runs out of registers */
       }
     }
     stage = stage + 1 == MANY_STAGES ? 0 : stage + 1;

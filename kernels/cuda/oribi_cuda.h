@@ -162,6 +162,29 @@ typedef struct {
 } oribi_cuda_sum_squares_args;
 oribi_cuda_launch oribi_cuda_sum_squares_launch(const oribi_cuda_sum_squares_args *args);
 
+/* ---- products with what follows them ------------------------------------------------------------------------------ */
+
+/* A product of 8 tokens a block, and then a norm by the block that finishes last: for few rows, whose norm takes less time than a
+ * launch. The norm's product is this product's y. oribi_matmul_<format>_norm. */
+typedef struct {
+  oribi_cuda_matmul_args product;
+  oribi_cuda_norm_args norm;
+  uint32_t *counter; /* 0, as it is again afterwards */
+} oribi_cuda_matmul_norm_args;
+oribi_cuda_launch oribi_cuda_matmul_norm_launch(uint32_t dtype, const oribi_cuda_matmul_norm_args *args);
+
+/* out = activation(gate) * up with the products gate and up of weights[0] and weights[1], which have the same shape; their columns
+ * and y are not used. 8 tokens a block. oribi_matmul_<format>_glu. */
+typedef struct {
+  oribi_cuda_matmul_args product;
+  uint32_t n;          /* columns of out; n_panels = n / 16 rounded up */
+  uint32_t activation; /* oribi_activation */
+  float *out;          /* or NULL */
+  uint64_t out_stride;
+  oribi_cuda_acts acts;
+} oribi_cuda_matmul_glu_args;
+oribi_cuda_launch oribi_cuda_matmul_glu_launch(uint32_t dtype, const oribi_cuda_matmul_glu_args *args);
+
 /* ---- attention ---------------------------------------------------------------------------------------------------- */
 
 /* What a row of the batch is. */
@@ -176,12 +199,14 @@ typedef struct {
   uint32_t n_rows; /* at most oribi_cuda_attend_tile_rows(n_heads, n_kv_heads) */
 } oribi_cuda_tile;
 
-/* The three kernels of attention take the same arguments, in this order:
+/* The kernels of attention take the same arguments. These three are launched in this order:
  *   oribi_attend_project_<kv>    bias, norm and rotation of queries and keys, in place; keys and values to the pages
  *   oribi_attend_split_<kv>_<q>  states of every split that a tile sees, q queries (rows times heads) at once:
  *                                q = oribi_cuda_attend_queries(args); a state depends on its row, head and split alone
  *   oribi_attend_merge           splits merged in order: out, and its acts
- * <kv>: f16, q8_0 or q4_0. */
+ * <kv>: f16, q8_0 or q4_0. Or, where oribi_cuda_attend_is_fused says so, one does it all:
+ *   oribi_attend_fused_<kv>_<q>  the same bits. Every tile holds all rows of its sequence in the batch. Queries stay as they
+ *                                were in qkv, and so do keys and values */
 typedef struct {
   float *qkv; /* queries, keys, values of a row, each from a multiple of 16 columns on */
   uint64_t qkv_stride;
@@ -209,6 +234,7 @@ typedef struct {
   float *out;           /* [row][n_heads * head_dim], or NULL */
   uint64_t out_stride;
   oribi_cuda_acts acts; /* of out */
+  uint32_t *counters;   /* [n_tiles][n_kv_heads], of `fused` alone: 0, as they are again afterwards */
 } oribi_cuda_attend_args;
 
 uint32_t oribi_cuda_attend_tile_rows(uint32_t n_heads, uint32_t n_kv_heads);
@@ -217,6 +243,10 @@ size_t oribi_cuda_states_bytes(uint32_t n_splits, uint32_t n_rows, uint32_t n_he
 oribi_cuda_launch oribi_cuda_attend_project_launch(const oribi_cuda_attend_args *args);
 oribi_cuda_launch oribi_cuda_attend_split_launch(const oribi_cuda_attend_args *args);
 oribi_cuda_launch oribi_cuda_attend_merge_launch(const oribi_cuda_attend_args *args);
+
+/* Whether `fused` can compute this shape: a tile has 16 queries at most, and the outputs of a key head are whole groups of 32. */
+int oribi_cuda_attend_is_fused(const oribi_cuda_attend_args *args);
+oribi_cuda_launch oribi_cuda_attend_fused_launch(const oribi_cuda_attend_args *args);
 
 #ifdef __cplusplus
 }

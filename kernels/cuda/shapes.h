@@ -99,6 +99,13 @@ SHAPE_FN uint32_t attend_shared(uint32_t head_dim, uint32_t n_queries) {
   return 4 * (attend_first_floats(head_dim, n_queries) + ORIBI_SPLIT_LEN * attend_stride(n_queries) + 2 * n_queries);
 }
 
+/* A warp that projects has a key and a value head. */
+SHAPE_FN uint32_t project_floats(uint32_t head_dim) { return 2 * shape_round_up(head_dim, GROUP); }
+
+SHAPE_FN uint32_t attend_fused_shared(uint32_t head_dim, uint32_t n_queries) {
+  return attend_shared(head_dim, n_queries) + WARPS * project_floats(head_dim) * 4;
+}
+
 SHAPE_FN uint32_t state_floats(uint32_t head_dim) { return ORIBI_STATE_HEADER + shape_round_up(head_dim, 16); }
 
 #endif

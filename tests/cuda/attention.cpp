@@ -78,8 +78,10 @@ struct attended {
   bool acts_hold = true;
 };
 
-/* The attention of rows [first, first + n). */
-static attended attend(const layer &l, uint32_t first, uint32_t n, bool project) {
+enum class how { whole, without_projection, fused };
+
+/* The attention of rows [first, first + n); nothing where it cannot be fused but shall be. */
+static attended attend(const layer &l, uint32_t first, uint32_t n, how how) {
   const uint32_t dim = l.heads.head_dim, width = l.heads.n_heads * dim;
   const std::vector<oribi_cuda_row> chosen(&l.rows[first], &l.rows[first] + n);
   const device<oribi_cuda_row> rows(chosen);
@@ -137,12 +139,19 @@ static attended attend(const layer &l, uint32_t first, uint32_t n, bool project)
   args.out = out.at();
   args.out_stride = out_stride;
   args.acts = acts.args();
-  const std::string kv = l.type.name;
-  if (project) launch("oribi_attend_project_" + kv, oribi_cuda_attend_project_launch(&args), args);
-  launch("oribi_attend_split_" + kv + "_" + std::to_string(oribi_cuda_attend_queries(&args)),
-         oribi_cuda_attend_split_launch(&args), args);
-  launch("oribi_attend_merge", oribi_cuda_attend_merge_launch(&args), args);
+  const std::string kv = l.type.name, n_queries = std::to_string(oribi_cuda_attend_queries(&args));
   attended r;
+  if (how == how::fused) {
+    const device<uint32_t> counters(std::vector<uint32_t>(cut.size() * l.heads.n_kv_heads));
+    args.counters = counters.at();
+    if (cut.size() != l.runs.size() || !oribi_cuda_attend_is_fused(&args)) return r;
+    launch("oribi_attend_fused_" + kv + "_" + n_queries, oribi_cuda_attend_fused_launch(&args), args);
+    for (size_t i = 0; i < counters.size(); i++) check(counters[i] == 0, "attention: counters");
+  } else {
+    if (how == how::whole) launch("oribi_attend_project_" + kv, oribi_cuda_attend_project_launch(&args), args);
+    launch("oribi_attend_split_" + kv + "_" + n_queries, oribi_cuda_attend_split_launch(&args), args);
+    launch("oribi_attend_merge", oribi_cuda_attend_merge_launch(&args), args);
+  }
   r.qkv.assign(qkv.at(), qkv.at() + n * l.columns);
   for (uint32_t i = 0; i < n; i++) {
     r.out.insert(r.out.end(), out.at(i * out_stride), out.at(i * out_stride) + width);
@@ -224,6 +233,8 @@ static double error_of(const layer &l, uint32_t row, uint32_t head, const float 
 
 /* ---- the checks ---- */
 
+static int n_fused; /* times that it could be done in one launch */
+
 /* The pages after the kernel are those that the CPU's store makes of the same keys and values, to the bit. */
 static bool stored_as_expected(layer &l) {
   std::vector<std::vector<uint8_t>> after;
@@ -266,7 +277,25 @@ static void check_layer(heads_shape heads, kv_type type, const std::vector<run> 
   layer l(heads, type, runs, window, with_norms);
   l.half_split = half_split;
   const uint32_t n = (uint32_t)l.rows.size(), dim = heads.head_dim, width = heads.n_heads * dim;
-  const attended all = attend(l, 0, n, true);
+  /* Pages as they were, and as all three kernels leave them. */
+  std::vector<std::vector<uint8_t>> before, after;
+  for (const auto &page : l.pages) before.emplace_back(page->at(), page->at() + page->size());
+  const attended all = attend(l, 0, n, how::whole);
+  for (size_t i = 0; i < l.pages.size(); i++) {
+    after.emplace_back(l.pages[i]->at(), l.pages[i]->at() + before[i].size());
+    memcpy(l.pages[i]->at(), before[i].data(), before[i].size());
+  }
+  in_both_orders([&] {
+    for (size_t i = 0; i < l.pages.size(); i++) memcpy(l.pages[i]->at(), before[i].data(), before[i].size());
+    const attended fused = attend(l, 0, n, how::fused);
+    if (!fused.out.empty()) {
+      n_fused++;
+      bool same = fused.acts_hold && same_bits(fused.out.data(), all.out.data(), all.out.size());
+      for (size_t i = 0; i < l.pages.size(); i++) same &= memcmp(l.pages[i]->at(), after[i].data(), after[i].size()) == 0;
+      check(same, what + ": fused");
+    }
+  });
+  for (size_t i = 0; i < l.pages.size(); i++) memcpy(l.pages[i]->at(), after[i].data(), after[i].size());
   check(all.acts_hold, what + ": acts");
   if (!with_norms) check(stored_as_expected(l), what + ": pages");
   if (with_norms && type.dtype == ORIBI_F16) check(stored_near(l), what + ": pages");
@@ -288,12 +317,12 @@ static void check_layer(heads_shape heads, kv_type type, const std::vector<run> 
   bool same = true;
   for (uint32_t row = 0; row < n; row += n > 8 ? 7 : 1) {
     l.qkv = all.qkv;
-    const attended alone = attend(l, row, 1, false);
+    const attended alone = attend(l, row, 1, how::without_projection);
     same &= same_bits(alone.out.data(), &all.out[row * width], width);
   }
   check(same, what + ": rows alone");
   oribi_cuda_emulated_reverse(1);
-  const attended again = attend(l, 0, n, false);
+  const attended again = attend(l, 0, n, how::without_projection);
   oribi_cuda_emulated_reverse(0);
   check(same_bits(again.out.data(), all.out.data(), all.out.size()), what + ": other order");
 }
@@ -310,5 +339,8 @@ void check_attention() {
     check_layer({8, 2, 64}, type, {{0, 70}}, 0, false, false);
     check_layer({8, 2, 64}, type, {{600, 40}}, 290, true, true);
     check_layer({32, 1, 320}, type, {{260, 3}}, 0, false, true);
+    check_layer({8, 2, 64}, type, {{700, 1}, {0, 1}, {255, 2}, {64, 1}}, 0, true, true);
+    check_layer({4, 4, 128}, type, {{600, 4}, {254, 4}}, 290, false, false);
   }
+  check(n_fused > 40, "attention fused " + std::to_string(n_fused) + " times");
 }

@@ -97,6 +97,18 @@ bool acts_buffer::holds(uint32_t row, const float *x) const {
   return true;
 }
 
+bool acts_buffer::same_as(const acts_buffer &other, uint32_t n_rows) const {
+  for (uint32_t row = 0; row < n_rows; row++) {
+    for (uint32_t i = 0; i < (k + 31) / 32 * 32; i++) {
+      const size_t at = byte_of(k, row, i);
+      if (half_at(hi, at) != half_at(other.hi, at) || (both && half_at(lo, at) != half_at(other.lo, at))) return false;
+      const size_t sum = ((size_t)(row / 8) * ((k + 31) / 32) + i / 32) * 16 + i % 32 / 16 * 8 + row % 8;
+      if (!same_bits(sums.at(sum), other.sums.at(sum), 1)) return false;
+    }
+  }
+  return true;
+}
+
 /* ---- kernels of the CPU ---- */
 
 const oribi_kernel *oracle(oribi_op op, uint32_t dtype, oribi_acts acts) {

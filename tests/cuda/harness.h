@@ -90,6 +90,8 @@ struct acts_buffer {
   void fill(const std::vector<float> &x, uint32_t n_rows);
   /* Whether the planes and sums of a row are those of x. */
   bool holds(uint32_t row, const float *x) const;
+  /* Whether the planes and sums of the first rows are those of other acts of the same shape, to the bit. */
+  bool same_as(const acts_buffer &other, uint32_t n_rows) const;
 };
 
 /* ---- kernels of the CPU ---- */

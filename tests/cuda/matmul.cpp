@@ -100,6 +100,66 @@ static void check_side_by_side(const weight_format &f) {
   }
 }
 
+/* A product with the norm that follows, and one with the gate: the bits of the operations apart. */
+static void check_fused(const weight_format &f, uint32_t n, uint32_t n_tokens, bool both) {
+  const std::string what = std::string("fused ") + f.name + ", " + std::to_string(n) + " columns";
+  const uint32_t k = 512, stride = (n + 15) / 16 * 16;
+  const panels w(f, n, k), up(f, n, k);
+  acts_buffer acts(n_tokens, k, both);
+  acts.fill(random_floats(n_tokens * k), n_tokens);
+  oribi_cuda_matmul_args product = {};
+  device<float> y(n_tokens * 2 * stride);
+  product.weights[0] = {w.panel(0), w.panel_bytes, w.n_panels, 0};
+  product.weights[1] = {up.panel(0), up.panel_bytes, up.n_panels, stride};
+  product.n_weights = 2;
+  product.k = k;
+  product.acts = acts.args();
+  product.n_tokens = n_tokens;
+  product.y = y.at();
+  product.y_stride = 2 * stride;
+  const std::string name = std::string("oribi_matmul_") + f.name;
+  launch(name + "_8", oribi_cuda_matmul_launch(f.dtype, 8, &product), product);
+
+  acts_buffer expected_acts(n_tokens, n, both);
+  device<float> expected(n_tokens * stride);
+  const oribi_cuda_glu_args glu = {y.at(), 2 * stride, stride, n_tokens, n, ORIBI_SILU, expected.at(), stride, expected_acts.args()};
+  launch("oribi_glu", oribi_cuda_glu_launch(&glu), glu);
+  in_both_orders([&] {
+    acts_buffer got_acts(n_tokens, n, both);
+    device<float> got(n_tokens * stride);
+    oribi_cuda_matmul_glu_args args = {product, n, ORIBI_SILU, got.at(), stride, got_acts.args()};
+    args.product.y = nullptr;
+    launch(name + "_glu", oribi_cuda_matmul_glu_launch(f.dtype, &args), args);
+    bool same = got_acts.same_as(expected_acts, n_tokens);
+    for (uint32_t i = 0; i < n_tokens; i++) same &= same_bits(got.at(i * stride), expected.at(i * stride), n);
+    check(same, what + ": gate");
+  });
+
+  const device<float> weight(random_floats(n)), post(random_floats(n));
+  const std::vector<float> x0 = random_floats(n_tokens * stride);
+  device<float> x(x0);
+  device<uint32_t> counter(std::vector<uint32_t>{0});
+  oribi_cuda_norm_args norm = {x.at(), stride, y.at(), 2 * stride, post.at(), weight.at(), nullptr, n_tokens,
+                               n, 1e-5f, 0, expected.at(), stride, expected_acts.args()};
+  launch("oribi_norm", oribi_cuda_norm_launch(&norm), norm);
+  in_both_orders([&] {
+    acts_buffer got_acts(n_tokens, n, both);
+    device<float> got(n_tokens * stride), own_y(n_tokens * 2 * stride), own_x(x0);
+    oribi_cuda_matmul_norm_args args = {product, norm, counter.at()};
+    args.product.y = own_y.at();
+    args.norm.x = own_x.at();
+    args.norm.product = own_y.at();
+    args.norm.out = got.at();
+    args.norm.acts = got_acts.args();
+    launch(name + "_norm", oribi_cuda_matmul_norm_launch(f.dtype, &args), args);
+    bool same = got_acts.same_as(expected_acts, n_tokens) && counter[0] == 0;
+    for (uint32_t i = 0; i < n_tokens; i++) {
+      same &= same_bits(got.at(i * stride), expected.at(i * stride), n) && same_bits(own_x.at(i * stride), x.at(i * stride), n);
+    }
+    check(same, what + ": norm");
+  });
+}
+
 /* Rows of a matrix, to the bit. */
 static void check_embed(const weight_format &f) {
   const uint32_t k = 2 * block_len(f) < 64 ? 50 : 2 * block_len(f);
@@ -133,8 +193,12 @@ void check_matmul() {
       for (uint32_t k : {256u, 768u, 2048u, 4352u}) check_format(f, k, k == 768);
     }
     check_embed(f);
+    check_fused(f, 37, 3, true);
   }
   for (const weight_format &f : weight_formats) {
-    if (f.dtype == ORIBI_F16 || f.dtype == ORIBI_Q4_0 || f.dtype == ORIBI_Q4_K) check_side_by_side(f);
+    if (f.dtype == ORIBI_F16 || f.dtype == ORIBI_Q4_0 || f.dtype == ORIBI_Q4_K) {
+      check_side_by_side(f);
+      for (uint32_t n : {5u, 32u, 160u}) check_fused(f, n, n == 5 ? 9 : 8, n != 160);
+    }
   }
 }

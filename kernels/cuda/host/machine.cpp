@@ -249,6 +249,7 @@ int emulated_run(const emulated_kernel &kernel, const uint32_t grid[3], uint32_t
   std::vector<uint8_t> shared(shared_bytes + 128);
   uint8_t *aligned = shared.data() + (128 - (uintptr_t)shared.data() % 128) % 128;
   const uint64_t n_blocks = (uint64_t)grid[0] * grid[1] * grid[2];
+  for (int i = 0; i < 3; i++) emulated_here.n_blocks[i] = grid[i];
   bool ended = true;
   for (uint64_t i = 0; ended && i < n_blocks; i++) {
     const uint64_t at = reversed ? n_blocks - 1 - i : i;

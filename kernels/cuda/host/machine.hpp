@@ -35,7 +35,7 @@ struct emulated_kernel {
   static void name(const args_type &a)
 
 struct emulated_place {
-  uint32_t thread, block[3];
+  uint32_t thread, block[3], n_blocks[3];
   uint8_t *shared;
 };
 extern thread_local emulated_place emulated_here;
@@ -53,6 +53,9 @@ DEVICE uint32_t thread_x() { return emulated_here.thread; }
 DEVICE uint32_t block_x() { return emulated_here.block[0]; }
 DEVICE uint32_t block_y() { return emulated_here.block[1]; }
 DEVICE uint32_t block_z() { return emulated_here.block[2]; }
+DEVICE uint32_t n_blocks_x() { return emulated_here.n_blocks[0]; }
+DEVICE uint32_t n_blocks_y() { return emulated_here.n_blocks[1]; }
+DEVICE uint32_t n_blocks_z() { return emulated_here.n_blocks[2]; }
 
 DEVICE void sync_block() { emulated_sync_block(); }
 DEVICE void sync_warp() {
@@ -86,6 +89,22 @@ DEVICE void copy_wait() {
 template <class T>
 DEVICE T load_const(const T *p) {
   return *p;
+}
+
+template <class T>
+DEVICE T load_fresh(const T *p) {
+  return *p;
+}
+
+DEVICE bool last_to_arrive(uint32_t *counter, uint32_t n) {
+  SHARED bool is_last;
+  sync_block();
+  if (thread_x() == 0) {
+    is_last = ++*counter == n;
+    if (is_last) *counter = 0;
+  }
+  sync_block();
+  return is_last;
 }
 
 /* CUDA's vectors. */

@@ -7,10 +7,11 @@
 #define FLOAT_FORMATS(X) X(f32) X(f16) X(bf16)
 #define FORMAT_KERNELS(X, name) \
   X(oribi_embed_##name) X(oribi_matmul_##name##_8) X(oribi_matmul_##name##_16) X(oribi_matmul_##name##_32) \
-  X(oribi_matmul_##name##_64) X(oribi_matmul_##name##_prompt)
+  X(oribi_matmul_##name##_64) X(oribi_matmul_##name##_prompt) X(oribi_matmul_##name##_norm) X(oribi_matmul_##name##_glu)
 #define KV_KERNELS(X, name) \
   X(oribi_attend_project_##name) X(oribi_attend_split_##name##_4) X(oribi_attend_split_##name##_8) \
-  X(oribi_attend_split_##name##_16) X(oribi_attend_split_##name##_32)
+  X(oribi_attend_split_##name##_16) X(oribi_attend_split_##name##_32) X(oribi_attend_fused_##name##_4) \
+  X(oribi_attend_fused_##name##_8) X(oribi_attend_fused_##name##_16)
 #define OTHER_KERNELS(X) \
   X(oribi_rope_table) X(oribi_norm) X(oribi_glu) X(oribi_softcap) X(oribi_sum_squares) X(oribi_attend_merge) \
   KV_KERNELS(X, f16) KV_KERNELS(X, q8_0) KV_KERNELS(X, q4_0)
