@@ -136,23 +136,27 @@ DEVICE_INLINE void add_values(const oribi_cuda_attend_args &a, const block_queri
   const head_shape s(a.head_dim);
   const uint32_t half = thread_x() % WARP / 16;
   [[maybe_unused]] constexpr int unrolled = some || n_queries >= 16 ? 1 : n_queries == 8 ? 2 : 4;
-  UNROLL_BY(unrolled)
-  for (uint32_t j = from + (from % 2 != half); j < to; j += 2) {
-    const uint8_t *values = tile_of(a, b.pages, b.start + j, b.kv_head).values;
-    const uint32_t slot = j % ORIBI_PAGE_LEN;
-    const float2 v = T::value(values, s, slot, d, T::value_scale(values, s, slot, d));
-    const uint32_t first = some ? b.first_that_sees(j) : 0, end = some ? b.end_of_those_that_see(j) : 0;
-    UNROLL
-    for (int q = 0; q < n_queries; q += 4) {
-      const float4 p = *(const float4 *)(weights + j * attend_stride(n_queries) + q);
-      const float of[4] = {p.x, p.y, p.z, p.w};
+  NO_UNROLL
+  while (from < to) {
+    const uint8_t *values = tile_of(a, b.pages, b.start + from, b.kv_head).values;
+    const uint32_t page = from / ORIBI_PAGE_LEN * ORIBI_PAGE_LEN, end = page + ORIBI_PAGE_LEN < to ? page + ORIBI_PAGE_LEN : to;
+    UNROLL_BY(unrolled)
+    for (uint32_t j = from + (from % 2 != half); j < end; j += 2) {
+      const float2 v = T::value(values, s, j - page, d, T::value_scale(values, s, j - page, d));
+      const uint32_t first = some ? b.first_that_sees(j) : 0, last = some ? b.end_of_those_that_see(j) : 0;
       UNROLL
-      for (int i = 0; i < 4; i++) {
-        if (some && ((uint32_t)(q + i) < first || (uint32_t)(q + i) >= end)) continue;
-        acc[q + i][0] = fmaf(of[i], v.x, acc[q + i][0]);
-        acc[q + i][1] = fmaf(of[i], v.y, acc[q + i][1]);
+      for (int q = 0; q < n_queries; q += 4) {
+        const float4 p = *(const float4 *)(weights + j * attend_stride(n_queries) + q);
+        const float of[4] = {p.x, p.y, p.z, p.w};
+        UNROLL
+        for (int i = 0; i < 4; i++) {
+          if (some && ((uint32_t)(q + i) < first || (uint32_t)(q + i) >= last)) continue;
+          acc[q + i][0] = fmaf(of[i], v.x, acc[q + i][0]);
+          acc[q + i][1] = fmaf(of[i], v.y, acc[q + i][1]);
+        }
       }
     }
+    from = end;
   }
 }
 

@@ -127,55 +127,74 @@ struct group_codes {
   }
 };
 
-/* packed_scales_of with loads of whole numbers: panels are aligned. */
+/* What the scale and the minimum of a row are made of, as it lies in memory: packed_scales_of in two steps, of which the first
+ * waits for nothing. */
 template <packed_format f>
-DEVICE_INLINE packed_scales scales_of(const uint8_t *block, const uint8_t *group, int half, uint32_t row) {
-  const uint16_t *halves = (const uint16_t *)block;
-  const uint8_t *sc = group + half * ROWS + row;
-  packed_scales r = {0.0f, 0.0f};
-  if constexpr (f.scale == SCALE_F16) r.s = float_of_half(halves[row]);
-  if constexpr (f.scale == SCALE_F16_MIN) r = {float_of_half(halves[row]), float_of_half(halves[ROWS + row])};
-  if constexpr (f.scale == SCALE_E8M0) r.s = f32_of_e8m0_half(block[row]);
-  if constexpr (f.scale == SCALE_F32) r.s = ((const float *)block)[row];
-  if constexpr (f.scale == SCALE_I8) r.s = float_of_half(halves[row]) * (float)(int8_t)*sc;
-  if constexpr (f.scale == SCALE_U8_MIN) {
-    r = {float_of_half(halves[row]) * (float)*sc, -(float_of_half(halves[ROWS + row]) * (float)group[ROWS + row])};
-  }
-  if constexpr (f.scale == SCALE_NIBBLE_MIN) {
-    r = {float_of_half(halves[row]) * (float)(*sc & 15), -(float_of_half(halves[ROWS + row]) * (float)(*sc >> 4))};
-  }
-  if constexpr (f.scale == SCALE_F32_I8) r.s = ((const float *)block)[row] * (float)(int8_t)*sc;
-  if constexpr (f.scale == SCALE_F32_I8_MIN) {
-    const float d = ((const float *)block)[row];
-    r = {d * (float)(int8_t)*sc, d * (float)(int8_t)group[ROWS + row]};
-  }
-  if constexpr (f.scale == SCALE_F32_NIBBLE) r.s = ((const float *)block)[row] * (float)(group[row] >> 4 * half & 15);
-  return r;
-}
+struct raw_scales {
+  static constexpr bool is_float = f.scale == SCALE_F32 || f.scale == SCALE_F32_I8 || f.scale == SCALE_F32_I8_MIN ||
+                                   f.scale == SCALE_F32_NIBBLE;
+  static constexpr bool has_min_bytes = f.scale == SCALE_U8_MIN || f.scale == SCALE_F32_I8_MIN;
+  static constexpr bool has_bytes = f.scale != SCALE_F16 && f.scale != SCALE_F16_MIN && f.scale != SCALE_E8M0 && f.scale != SCALE_F32;
+  uint32_t d, m; /* of the block: bits of its scale, and of a second one */
+  uint8_t sc[f.n_scales], mn;
 
-/* Operand A of step s of float weights, plane after plane; inputs from `k` on are 0. `panel` is where input `first` lies. */
-template <class W>
-DEVICE_INLINE void float_operands(const uint8_t *from, uint32_t first, uint32_t k, int s, lane_place at,
-                                  uint32_t a[W::planes][4]) {
-  UNROLL
-  for (int row = 0; row < 2; row++) {
-    UNROLL
-    for (int pair = 0; pair < 2; pair++) {
-      float w[2];
+  DEVICE_INLINE void load(const uint8_t *block, const uint8_t *group, uint32_t row) {
+    const uint16_t *halves = (const uint16_t *)block;
+    d = f.scale == SCALE_E8M0 ? block[row] : is_float ? ((const uint32_t *)block)[row] : halves[row];
+    if constexpr (packed_has_min(f) && !is_float) m = halves[ROWS + row];
+    if constexpr (has_bytes) {
       UNROLL
-      for (int i = 0; i < 2; i++) {
-        const uint32_t input = (uint32_t)HALF * s + 4 * at.t + 2 * pair + i;
-        w[i] = first + input < k ? W::element(from + (input * ROWS + at.g + 8 * row) * W::elem_bytes) : 0.0f;
+      for (int half = 0; half < f.n_scales; half++) {
+        sc[half] = group[(f.scale == SCALE_F32_NIBBLE ? 0 : half * ROWS) + row];
       }
+    }
+    if constexpr (has_min_bytes) mn = group[ROWS + row];
+  }
+
+  DEVICE_INLINE packed_scales of(int half) const {
+    const float scale = f.scale == SCALE_E8M0 ? f32_of_e8m0_half((uint8_t)d) : is_float ? float_of_bits(d) : float_of_half((uint16_t)d);
+    packed_scales r = {scale, 0.0f};
+    if constexpr (f.scale == SCALE_F16_MIN) r.m = float_of_half((uint16_t)m);
+    if constexpr (f.scale == SCALE_I8 || f.scale == SCALE_F32_I8 || f.scale == SCALE_F32_I8_MIN) r.s = scale * (float)(int8_t)sc[half];
+    if constexpr (f.scale == SCALE_U8_MIN) r = {scale * (float)sc[half], -(float_of_half((uint16_t)m) * (float)mn)};
+    if constexpr (f.scale == SCALE_NIBBLE_MIN) {
+      r = {scale * (float)(sc[half] & 15), -(float_of_half((uint16_t)m) * (float)(sc[half] >> 4))};
+    }
+    if constexpr (f.scale == SCALE_F32_I8_MIN) r.m = scale * (float)(int8_t)mn;
+    if constexpr (f.scale == SCALE_F32_NIBBLE) r.s = scale * (float)(sc[half] >> 4 * half & 15);
+    return r;
+  }
+};
+
+/* A lane's float weights of a group: both steps, rows g and g + 8, four inputs; those from `k` on are 0. */
+template <class W>
+struct group_floats {
+  float w[2][2][4];
+
+  /* `from` is where input `first` lies. */
+  DEVICE_INLINE void load(const uint8_t *from, uint32_t first, uint32_t k, lane_place at) {
+    UNROLL
+    for (int i = 0; i < 16; i++) {
+      const int s = i / 8, row = i / 4 % 2;
+      const uint32_t input = (uint32_t)HALF * s + 4 * at.t + i % 4;
+      w[s][row][i % 4] = first + input < k ? W::element(from + (input * ROWS + at.g + 8 * row) * W::elem_bytes) : 0.0f;
+    }
+  }
+
+  /* Operand A of step s, plane after plane. */
+  DEVICE_INLINE void operands(int s, uint32_t a[W::planes][4]) const {
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+      const int row = i % 2, pair = i / 2;
+      float w0 = w[s][row][2 * pair], w1 = w[s][row][2 * pair + 1];
       UNROLL
       for (int plane = 0; plane < W::planes; plane++) {
-        const uint32_t rounded = bf16x2_of_floats(w[0], w[1]);
-        a[plane][2 * pair + row] = rounded;
-        w[0] -= float_of_bits(rounded << 16);
-        w[1] -= float_of_bits(rounded & 0xffff0000u);
+        a[plane][i] = bf16x2_of_floats(w0, w1);
+        w0 -= float_of_bits(a[plane][i] << 16);
+        w1 -= float_of_bits(a[plane][i] & 0xffff0000u);
       }
     }
   }
-}
+};
 
 #endif

@@ -53,7 +53,10 @@ DEVICE void copy_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(n) : "memory");
 }
 
-/* ---- vectors of memory ---- */
+/* ---- reads of memory ---- */
+
+/* Begin to bring a line of 128 bytes into the second cache. */
+DEVICE void prefetch(const uint8_t *at) { asm volatile("prefetch.global.L2 [%0];" ::"l"(at)); }
 
 /* What no thread writes during the kernel. */
 template <class T>

@@ -24,6 +24,37 @@ DEVICE constexpr bool needs_sums() {
   }
 }
 
+/* A group of weights as it lies in memory. load(): `from` is where a unit, or the panel, begins, in which the group is the
+ * i-th; it is the panel's `index`-th. */
+template <class W>
+struct raw_group;
+
+template <class W>
+  requires(W::is_codes)
+struct raw_group<W> {
+  static constexpr packed_format f = W::f;
+  group_codes<f> codes;
+  raw_scales<f> scales[2]; /* of rows g and g + 8 */
+
+  DEVICE_INLINE void load(const uint8_t *from, uint32_t i, uint32_t, uint32_t, lane_place at) {
+    const uint8_t *block = from + i / f.n_groups * f.packed_bytes;
+    const uint8_t *group = block + f.groups_at + i % f.n_groups * f.group_bytes;
+    codes.load(group, at);
+    UNROLL
+    for (int row = 0; row < 2; row++) scales[row].load(block, group, at.g + 8 * row);
+  }
+};
+
+template <class W>
+  requires(!W::is_codes)
+struct raw_group<W> {
+  group_floats<W> floats;
+
+  DEVICE_INLINE void load(const uint8_t *from, uint32_t i, uint32_t index, uint32_t k, lane_place at) {
+    floats.load(from + (uint64_t)i * GROUP * ROWS * W::elem_bytes, index * GROUP, k, at);
+  }
+};
+
 /* A group of weights, ready for any number of tiles. */
 template <class W>
 struct group_weights;
@@ -35,18 +66,13 @@ struct group_weights<W> {
   uint32_t a[2][4];
   packed_scales scales[f.n_scales][2]; /* of rows g and g + 8 */
 
-  /* From the panel's group `index`; `from` is where the unit begins that holds it, as the `index_in_unit`-th. */
-  DEVICE_INLINE void load(const uint8_t *from, uint32_t index_in_unit, uint32_t, uint32_t, lane_place at) {
-    const uint8_t *block = from + index_in_unit / f.n_groups * f.packed_bytes;
-    const uint8_t *group = block + f.groups_at + index_in_unit % f.n_groups * f.group_bytes;
-    group_codes<f> codes;
-    codes.load(group, at);
+  DEVICE_INLINE group_weights(const raw_group<W> &raw, lane_place at) {
     UNROLL
-    for (int s = 0; s < 2; s++) codes.operand(s, at, a[s]);
+    for (int s = 0; s < 2; s++) raw.codes.operand(s, at, a[s]);
     UNROLL
     for (int half = 0; half < f.n_scales; half++) {
       UNROLL
-      for (int row = 0; row < 2; row++) scales[half][row] = scales_of<f>(block, group, half, at.g + 8 * row);
+      for (int row = 0; row < 2; row++) scales[half][row] = raw.scales[row].of(half);
     }
   }
 
@@ -79,10 +105,9 @@ template <class W>
 struct group_weights<W> {
   uint32_t a[2][W::planes][4];
 
-  DEVICE_INLINE void load(const uint8_t *from, uint32_t index_in_unit, uint32_t index, uint32_t k, lane_place at) {
-    const uint8_t *first = from + (uint64_t)index_in_unit * GROUP * ROWS * W::elem_bytes;
+  DEVICE_INLINE group_weights(const raw_group<W> &raw, lane_place) {
     UNROLL
-    for (int s = 0; s < 2; s++) float_operands<W>(first, index * GROUP, k, s, at, a[s]);
+    for (int s = 0; s < 2; s++) raw.floats.operands(s, a[s]);
   }
 
   template <bool both>

@@ -59,19 +59,26 @@ DEVICE_INLINE group_acts load_acts(const oribi_cuda_acts &acts, uint32_t n_group
   return x;
 }
 
-/* The sums of a warp's shares. */
+/* The sums of a warp's shares. Of one tile the activations are loaded a group ahead. */
 template <class W, int n_tiles, int n_panels, bool both>
 DEVICE_INLINE void add_shares(const oribi_cuda_matmul_args &a, const unit_ring<W, n_panels> &ring, uint32_t token,
                               float acc[n_panels][n_tiles][4]) {
   constexpr matmul_units units = W::units;
   constexpr uint32_t groups_per_unit = units.len / GROUP;
+  constexpr bool ahead = n_tiles == 1;
   const uint32_t n_groups = shape_ceil(a.k, GROUP);
   const lane_place at(ring.lane);
+  const auto acts_of = [&](uint32_t group, int tile) {
+    const uint32_t first = token + tile * ORIBI_CUDA_TILE;
+    return load_acts<both, needs_sums<W>()>(a.acts, n_groups, group, first, a.n_tokens, ring.lane);
+  };
   UNROLL
   for (uint32_t i = 0; i + 1 < units.stages; i++) ring.copy(i, i);
   uint32_t stage = 0, next = units.stages - 1;
   UNROLL
   for (int panel = 0; panel < n_panels; panel++) {
+    group_acts x[n_tiles] = {};
+    if (ahead && ring.n > 0) x[0] = acts_of(ring.begin * groups_per_unit, 0);
     NO_UNROLL
     for (uint32_t u = ring.begin; u < ring.begin + ring.n; u++) {
       copy_wait<(int)units.stages - 2>();
@@ -81,13 +88,15 @@ DEVICE_INLINE void add_shares(const oribi_cuda_matmul_args &a, const unit_ring<W
       const uint32_t first = u * groups_per_unit;
       const uint32_t n = n_groups - first < groups_per_unit ? n_groups - first : groups_per_unit;
       for (uint32_t i = 0; i < n; i++) {
-        group_weights<W> weights;
-        weights.load(unit, i, first + i, a.k, at);
+        raw_group<W> raw;
+        raw.load(unit, i, first + i, a.k, at);
+        const group_weights<W> weights(raw, at);
         UNROLL
         for (int tile = 0; tile < n_tiles; tile++) {
-          const group_acts x = load_acts<both, needs_sums<W>()>(a.acts, n_groups, first + i,
-                                                                token + tile * ORIBI_CUDA_TILE, a.n_tokens, ring.lane);
-          weights.template add_to<both>(acc[panel][tile], x);
+          if (!ahead) x[tile] = acts_of(first + i, tile);
+          const group_acts now = x[tile];
+          if (ahead && first + i + 1 < n_groups) x[tile] = acts_of(first + i + 1, tile);
+          weights.template add_to<both>(acc[panel][tile], now);
         }
       }
       stage = stage + 1 == units.stages ? 0 : stage + 1;

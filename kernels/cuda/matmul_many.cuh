@@ -82,6 +82,19 @@ struct share_sums {
   }
 };
 
+/* Chunks that weights are brought into the second cache before they are loaded from there. */
+#define PREFETCH_CHUNKS 4
+
+/* The lines of groups [first, first + n) of a panel. */
+template <class W>
+DEVICE_INLINE void prefetch_weights(const uint8_t *panel, uint64_t panel_bytes, uint32_t first, uint32_t n, uint32_t lane) {
+  constexpr uint32_t groups_per_unit = W::units.len / GROUP, group_bytes = W::units.bytes / groups_per_unit;
+  const uint64_t begin = (uint64_t)first * group_bytes;
+  for (uint32_t at = 128 * lane; at < n * group_bytes; at += 128 * WARP) {
+    if (begin + at < panel_bytes) prefetch(panel + begin + at);
+  }
+}
+
 template <class W, int n_tokens, int n_planes>
 DEVICE_INLINE void matmul_many(const oribi_cuda_matmul_args &a) {
   constexpr int n_tiles = n_tokens / ORIBI_CUDA_TILE;
@@ -103,6 +116,8 @@ DEVICE_INLINE void matmul_many(const oribi_cuda_matmul_args &a) {
     if (i < n_chunks) stages.template copy<needs_sums<W>()>(i, i);
     copy_commit();
   }
+  raw_group<W> raw; /* of the next group */
+  if (has_panel) raw.load(panel, 0, 0, a.k, at);
   uint32_t stage = 0;
   NO_UNROLL
   for (uint32_t chunk = 0; chunk < n_chunks; chunk++) {
@@ -111,6 +126,7 @@ DEVICE_INLINE void matmul_many(const oribi_cuda_matmul_args &a) {
     const uint32_t next = chunk + MANY_STAGES - 1;
     if (next < n_chunks) stages.template copy<needs_sums<W>()>(next, stage == 0 ? MANY_STAGES - 1 : stage - 1);
     copy_commit();
+    if (has_panel) prefetch_weights<W>(panel, panels.weights->panel_bytes, (chunk + PREFETCH_CHUNKS) * each, each, lane);
     const uint32_t first = chunk * each, n = n_groups - first < each ? n_groups - first : each;
     NO_UNROLL
     for (uint32_t i = 0; has_panel && i < n; i++) {
@@ -119,8 +135,8 @@ DEVICE_INLINE void matmul_many(const oribi_cuda_matmul_args &a) {
         share++;
         share_end = matmul_share(n_units, share + 1) * groups_per_unit;
       }
-      group_weights<W> weights;
-      weights.load(panel, first + i, first + i, a.k, at);
+      const group_weights<W> weights(raw, at);
+      if (first + i + 1 < n_groups) raw.load(panel, first + i + 1, first + i + 1, a.k, at);
       UNROLL
       for (int tile = 0; tile < n_tiles; tile++) {
         const group_acts x = stages.template load<needs_sums<W>()>(stage, tile, i, lane);

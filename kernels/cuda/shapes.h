@@ -16,7 +16,7 @@
 SHAPE(WARP, 32);
 SHAPE(THREADS, 256);        /* of every block, but where a launch says otherwise */
 SHAPE(WARPS, 8);            /* of these */
-SHAPE(MOST_SHARED, 101376); /* bytes of shared memory that a block can have on every supported GPU: 99 KiB */
+SHAPE(MOST_SHARED, 100352); /* bytes of dynamic shared memory: 99 KiB a block on every supported GPU, less 1 KiB */
 
 SHAPE_FN uint32_t shape_ceil(uint32_t a, uint32_t b) { return a / b + (a % b != 0); }
 SHAPE_FN uint32_t shape_round_up(uint32_t a, uint32_t to) { return shape_ceil(a, to) * to; }

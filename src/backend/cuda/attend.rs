@@ -250,6 +250,7 @@ fn args(
         out: out.at(first, n_rows),
         out_stride: out.stride() as u64,
         acts: out.acts(ops.arithmetic, first),
+        counters: std::ptr::null_mut(),
     }
 }
 

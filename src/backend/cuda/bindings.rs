@@ -248,6 +248,47 @@ unsafe extern "C" {
     pub fn oribi_cuda_sum_squares_launch(args: *const oribi_cuda_sum_squares_args) -> oribi_cuda_launch;
 }
 #[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct oribi_cuda_matmul_norm_args {
+    pub product: oribi_cuda_matmul_args,
+    pub norm: oribi_cuda_norm_args,
+    pub counter: *mut u32,
+}
+impl Default for oribi_cuda_matmul_norm_args {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+unsafe extern "C" {
+    pub fn oribi_cuda_matmul_norm_launch(dtype: u32, args: *const oribi_cuda_matmul_norm_args) -> oribi_cuda_launch;
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct oribi_cuda_matmul_glu_args {
+    pub product: oribi_cuda_matmul_args,
+    pub n: u32,
+    pub activation: u32,
+    pub out: *mut f32,
+    pub out_stride: u64,
+    pub acts: oribi_cuda_acts,
+}
+impl Default for oribi_cuda_matmul_glu_args {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+unsafe extern "C" {
+    pub fn oribi_cuda_matmul_glu_launch(dtype: u32, args: *const oribi_cuda_matmul_glu_args) -> oribi_cuda_launch;
+}
+#[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
 pub struct oribi_cuda_row {
     pub position: u32,
@@ -291,6 +332,7 @@ pub struct oribi_cuda_attend_args {
     pub out: *mut f32,
     pub out_stride: u64,
     pub acts: oribi_cuda_acts,
+    pub counters: *mut u32,
 }
 impl Default for oribi_cuda_attend_args {
     fn default() -> Self {
@@ -318,4 +360,10 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     pub fn oribi_cuda_attend_merge_launch(args: *const oribi_cuda_attend_args) -> oribi_cuda_launch;
+}
+unsafe extern "C" {
+    pub fn oribi_cuda_attend_is_fused(args: *const oribi_cuda_attend_args) -> ::core::ffi::c_int;
+}
+unsafe extern "C" {
+    pub fn oribi_cuda_attend_fused_launch(args: *const oribi_cuda_attend_args) -> oribi_cuda_launch;
 }

@@ -11,6 +11,7 @@ macro_rules! sources {
 
 /// Files that are compiled.
 const MODULES: &[(&str, &str)] = sources![
+    "attend_fused.cu": "cuda/attend_fused.cu",
     "attend_merge.cu": "cuda/attend_merge.cu",
     "attend_project.cu": "cuda/attend_project.cu",
     "attend_split.cu": "cuda/attend_split.cu",
@@ -26,14 +27,19 @@ const MODULES: &[(&str, &str)] = sources![
 /// Files that they include.
 pub(super) const HEADERS: &[(&str, &str)] = sources![
     "acts.cuh": "cuda/acts.cuh",
+    "attend_fused.cuh": "cuda/attend_fused.cuh",
+    "attend_merge.cuh": "cuda/attend_merge.cuh",
+    "attend_project.cuh": "cuda/attend_project.cuh",
     "attend_split.cuh": "cuda/attend_split.cuh",
     "codes.cuh": "cuda/codes.cuh",
     "device.cuh": "cuda/device.cuh",
     "group.cuh": "cuda/group.cuh",
     "math.cuh": "cuda/math.cuh",
-    "matmul.cuh": "cuda/matmul.cuh",
+    "matmul_few.cuh": "cuda/matmul_few.cuh",
+    "matmul_fused.cuh": "cuda/matmul_fused.cuh",
+    "matmul_many.cuh": "cuda/matmul_many.cuh",
+    "norm.cuh": "cuda/norm.cuh",
     "pages.cuh": "cuda/pages.cuh",
-    "prompt.cuh": "cuda/prompt.cuh",
     "weights.cuh": "cuda/weights.cuh",
     "oribi_cuda.h": "cuda/oribi_cuda.h",
     "shapes.h": "cuda/shapes.h",
