@@ -182,16 +182,20 @@ static void check_embed(const weight_format &f) {
   }
 }
 
+/* Inputs of the products: fewer and more than the shares of k, partial groups and units. The second is tried in more ways. */
+static std::vector<uint32_t> lengths(uint32_t block_len) {
+  const char *all = getenv("ORIBI_TEST_ALL");
+  std::vector<uint32_t> some = {64, 1056}, more = {32, 96, 128, 160, 2080};
+  if (block_len == 1) some = {31, 1056}, more = {1, 32, 50, 64, 300};
+  if (block_len == 256) some = {256, 768, 2304}, more = {2048, 4352};
+  if (all && strcmp(all, "1") == 0) some.insert(some.end(), more.begin(), more.end());
+  return some;
+}
+
 void check_matmul() {
   for (const weight_format &f : weight_formats) {
-    const uint32_t len = block_len(f);
-    if (len == 1) {
-      for (uint32_t k : {1u, 31u, 32u, 50u, 64u, 300u, 1056u}) check_format(f, k, k == 50 || k == 1056);
-    } else if (len == 32) {
-      for (uint32_t k : {32u, 96u, 128u, 160u, 1056u, 2080u}) check_format(f, k, k == 1056);
-    } else {
-      for (uint32_t k : {256u, 768u, 2048u, 4352u}) check_format(f, k, k == 768);
-    }
+    const std::vector<uint32_t> all = lengths(block_len(f));
+    for (uint32_t k : all) check_format(f, k, k == all[1]);
     check_embed(f);
     check_fused(f, 37, 3, true);
   }
