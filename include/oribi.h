@@ -643,6 +643,8 @@ typedef struct oribi_model oribi_model;
  * - pack_weights (a bool): bring all weights into the layout of the kernels at load; false leaves them in the file: starts at once, runs slowly
  * - huge_pages (a bool): ask the system for huge pages for the weights
  * - max_memory (an integer): bytes that a model with one session may take; more is refused, before anything is read and before a session is made; 0 is no limit
+ * - device (a text): what the model runs on: cpu, cuda or cuda:N for an NVIDIA GPU, auto for the first GPU that can be used, else the CPU
+ * - max_gpu_memory (an integer): the same as max_memory for a GPU's own memory; 0 is what is free there
  *
  * For sessions:
  *
@@ -1171,7 +1173,7 @@ size_t oribi_file_n_shards(const struct oribi_file *file);
 
 /**
  * The bytes that a model of this file takes with one session, both made with `options` (NULL for the defaults); `part` is a
- * value of oribi_memory. Known from the header alone.
+ * value of oribi_memory. Known from the header alone. Where the option device means a GPU they are bytes of its own memory.
  *
  * Threads: any, several at once. Errors: ORIBI_STATUS_INVALID_ARGUMENT; those of oribi_model_load() for what is wrong with the
  * header.

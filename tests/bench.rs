@@ -32,6 +32,7 @@ const FIELDS: &[&str] = &[
     "gb_per_second",
     "gmac_per_second",
     "share_of_limit",
+    "device",
 ];
 
 /// A folder with the file of a tiny model.

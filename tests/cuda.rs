@@ -6,6 +6,8 @@
 #[path = "common/tiny.rs"]
 mod tiny;
 
+use std::path::Path;
+use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,6 +19,7 @@ use oribi::gguf::Gguf;
 use oribi::model::{Model, ModelOptions};
 use oribi::session::{
     Batch, Control, InputSquares, KvType, Numerics, Pooling, Role, SequenceId, Session, SessionOptions,
+    check_gpu_memory, predict_gpu_memory,
 };
 use tiny::{Shape, tiny, write};
 
@@ -276,7 +279,7 @@ fn states_move_between_the_machines() {
                 second.save_to_vec(&[restored]).unwrap() == state,
                 "{kv_type}: a state goes through {to} unchanged"
             );
-            let (kld, _) = compare(&[expected.clone()], &[next(&mut second, restored)]);
+            let (kld, _) = compare(std::slice::from_ref(&expected), &[next(&mut second, restored)]);
             assert!(
                 kld <= if kv_type == KvType::F16 { PORTABLE } else { NATIVE },
                 "{kv_type}, {from} to {to}: {kld:e}"
@@ -366,4 +369,120 @@ fn a_gpu_that_is_not_there_is_an_error() {
     let error = Model::load(small("llama", 1), options(Device::Cuda(63))).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Device);
     assert!(error.to_string().contains("63"), "{error}");
+}
+
+/// `oribi` with arguments; on the emulated GPU of `memory` bytes, unless the test runs on a GPU.
+fn oribi(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = assert_cmd::Command::cargo_bin("oribi").unwrap();
+    command.args(arguments).envs(environment.iter().copied()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn is_emulated() -> bool {
+    std::env::var_os("ORIBI_CUDA_DRIVER").is_none_or(|name| name != "nvidia")
+}
+
+/// A tiny model in a file.
+fn stored(folder: &Path) -> String {
+    let path = folder.join("tiny.gguf");
+    let shape = Shape { dim: 64, head_dim: 16, ffn_dim: 96, n_blocks: 2, ..Shape::new("llama", DType::Q5_0) };
+    std::fs::write(&path, write(tiny(shape))).unwrap();
+    path.to_str().unwrap().to_string()
+}
+
+#[test]
+fn the_program_runs_on_the_gpu() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = stored(folder.path());
+    let run = |device: &str| {
+        let prompt = ["run", &model, "-p", "w7 w8 w9", "-n", "12", "--temp", "0", "--ctx", "100", "-v"];
+        let output = oribi(&[&prompt[..], &["--numerics", "portable", "--device", device]].concat(), &[]);
+        assert!(output.status.success(), "{device}: {}", text(&output.stderr));
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let ((on_gpu, said), (on_cpu, _)) = (run("cuda"), run("cpu"));
+    assert_eq!(on_gpu, on_cpu);
+    assert!(!on_gpu.is_empty() && said.contains("device: cuda:0 ("), "{said}");
+    assert!(run("auto").1.contains("device: cuda:0 ("));
+
+    let output = oribi(&["inspect", &model, "--device", "cuda", "--ctx", "100"], &[]);
+    assert!(text(&output.stdout).contains("a run on cuda:0 with a context of 100"), "{}", text(&output.stdout));
+
+    let bench = ["bench", &model, "-p", "8", "-n", "4", "-r", "1", "--device", "cuda", "--json"];
+    let output = oribi(&bench, &[]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(rows[0]["device"], "cuda:0");
+    assert!(rows[0]["share_of_limit"].is_null() && rows[0]["tokens_per_second"]["median"].as_f64() > Some(0.0));
+}
+
+#[test]
+fn a_run_that_a_gpu_has_no_memory_for_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = stored(folder.path());
+    let gguf = Gguf::open(Path::new(&model)).unwrap();
+    let options = SessionOptions { n_ctx: 100, ..Default::default() };
+    let needed = predict_gpu_memory(&gguf, Storage::Packed, &options, 1).unwrap().gpu;
+    assert!(check_gpu_memory(&gguf, Storage::Packed, &options, 1, needed.total).is_ok());
+    let error = check_gpu_memory(&gguf, Storage::Packed, &options, 1, needed.total - 1).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::OutOfMemory);
+    assert!(error.to_string().contains(&needed.total.to_string()), "{error}");
+
+    let run = ["run", &model, "-p", "w7", "-n", "3", "--temp", "0", "--ctx", "100", "--device", "cuda"];
+    let output = oribi(&[&run[..], &["--max-gpu-memory", "100K"]].concat(), &[]);
+    assert!(!output.status.success() && text(&output.stderr).contains("--max-gpu-memory allows"), "{output:?}");
+    if !is_emulated() {
+        return;
+    }
+    // The GPU is as large as the prediction says, and a little smaller.
+    let fits = |bytes: u64| oribi(&run, &[("ORIBI_CUDA_EMULATED_MEMORY", &bytes.to_string())]);
+    let output = fits(needed.total);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let output = fits(needed.total - 1);
+    assert!(!output.status.success() && text(&output.stderr).contains("free are"), "{output:?}");
+}
+
+/// A build with CUDA on a machine without: a clear error, and the CPU.
+#[test]
+fn without_a_driver_the_gpu_is_an_error_and_the_cpu_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = stored(folder.path());
+    let nvidia = [("ORIBI_CUDA_DRIVER", "nvidia")];
+    let run = |device: &str| {
+        let run = ["run", &model, "-p", "w7", "-n", "3", "--temp", "0", "--ctx", "100", "-v", "--device", device];
+        oribi(&run, &nvidia)
+    };
+    let output = run("cuda");
+    if output.status.success() {
+        return println!("not run: this machine has a GPU");
+    }
+    assert!(text(&output.stderr).contains("NVIDIA driver"), "{}", text(&output.stderr));
+    for device in ["cpu", "auto"] {
+        let output = run(device);
+        assert!(output.status.success(), "{device}: {}", text(&output.stderr));
+        assert!(!text(&output.stderr).contains("device:"), "{}", text(&output.stderr));
+    }
+}
+
+/// What a thousand models leave behind, one after the other.
+#[test]
+#[ignore = "only says something on a GPU: make test-cuda"]
+fn starting_and_stopping_leaks_nothing() {
+    let gguf = small("llama", 1);
+    let cycle = || {
+        let mut session = session(&load(&gguf, GPU), Numerics::Native);
+        let sequence = session.new_sequence().unwrap();
+        session.decode(&Batch::prompt(sequence, &prompt(5))).unwrap();
+        assert_eq!(greedy(&mut session, sequence, 2).len(), 2);
+    };
+    let free = || GPU.memory().unwrap().unwrap().0;
+    // What the driver keeps once it has run.
+    (0..3).for_each(|_| cycle());
+    let before = free();
+    (0..1000).for_each(|_| cycle());
+    let lost = before.saturating_sub(free());
+    assert!(lost < 16 << 20, "{lost} bytes of the GPU's memory are gone after a thousand models");
 }

@@ -1,7 +1,9 @@
-//! Logits and greedy continuations of both real models, against float32 reference results.
+//! Logits and greedy continuations of both real models, against float32 reference results: on the CPU, or on the device that
+//! `ORIBI_TEST_DEVICE` names.
 
 mod common;
 
+use oribi::backend::Device;
 use oribi::model::{Model, ModelOptions};
 use oribi::session::{Batch, Numerics, Session, SessionOptions};
 use serde_json::Value;
@@ -21,7 +23,9 @@ fn argmax(logits: &[f32]) -> u32 {
 
 fn check(golden: &str) {
     let golden = common::golden(golden);
-    let model = Model::open(common::model(golden["file"].as_str().unwrap()), ModelOptions::default()).unwrap();
+    let device = std::env::var("ORIBI_TEST_DEVICE").map_or(Device::Cpu, |name| name.parse().unwrap());
+    let options = ModelOptions { device, ..Default::default() };
+    let model = Model::open(common::model(golden["file"].as_str().unwrap()), options).unwrap();
     let mut session =
         Session::new(&model, &SessionOptions { n_ctx: 256, numerics: Numerics::Portable, ..Default::default() })
             .unwrap();

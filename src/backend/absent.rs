@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::cpu::Cpu;
 use super::{
-    Arithmetic, Attention, Backend, CacheShape, Gate, Heads, MatrixShape, Norm, Ops, Projection, Residual, Rotation,
-    RowsUse, Run, Storage,
+    Arithmetic, Attention, Backend, CacheShape, Footprint, Gate, Heads, MatrixShape, Norm, Ops, Projection, Residual,
+    Rotation, RowsUse, Run, Storage,
 };
 use crate::error::{Result, bail};
 use crate::gguf::TensorBytes;
@@ -28,10 +28,25 @@ pub enum Pages {}
 /// Attention's scratch on it.
 pub enum AttentionScratch {}
 
+/// Always `Device`: it says what is missing.
+fn none<T>() -> Result<T> {
+    bail!(Device, "this build of oribi cannot use a GPU: it was made without the feature cuda")
+}
+
+/// Always `Device`.
+pub fn memory_of(_: u32) -> Result<(u64, u64)> {
+    none()
+}
+
 impl Cuda {
-    /// Always `Device`: it says what is missing.
+    /// Always `Device`.
     pub fn new(_: u32, _: Arc<Cpu>) -> Result<Cuda> {
-        bail!(Device, "this build of oribi cannot use a GPU: it was made without CUDA")
+        none()
+    }
+
+    /// Its number.
+    pub fn number(&self) -> u32 {
+        match *self {}
     }
 
     /// The CPU beside it.
@@ -108,6 +123,28 @@ impl Backend for Cuda {
 
     fn run(&self, _: Arithmetic, _: &(dyn Fn() -> bool + Sync), _: impl Fn(&Cuda) + Sync) -> Result<()> {
         match *self {}
+    }
+}
+
+impl Footprint for Cuda {
+    fn store_bytes(_: Storage, _: &[MatrixShape<'_>], _: usize) -> Result<u64> {
+        none()
+    }
+
+    fn packing_bytes(_: Storage, _: &[MatrixShape<'_>], _: usize) -> u64 {
+        0
+    }
+
+    fn rows_bytes(_: usize, _: usize, _: RowsUse) -> u64 {
+        0
+    }
+
+    fn page_bytes(_: CacheShape) -> u64 {
+        0
+    }
+
+    fn attention_scratch_bytes(_: Heads, _: usize, _: usize) -> u64 {
+        0
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::cuda;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A machine, by its name.
@@ -15,6 +16,28 @@ pub enum Device {
     Cuda(u32),
     /// The first NVIDIA GPU that can be used, else the CPU.
     Auto,
+}
+
+impl Device {
+    /// What [`Auto`](Device::Auto) stands for on this machine; any other is itself.
+    pub fn resolved(self) -> Device {
+        match self {
+            Device::Auto if cuda::memory_of(0).is_ok() => Device::Cuda(0),
+            Device::Auto => Device::Cpu,
+            known => known,
+        }
+    }
+
+    /// Bytes of a GPU's own memory that are free, and all; `None` for the CPU.
+    ///
+    /// # Errors
+    /// `Device` for a GPU that is not there or cannot be used.
+    pub fn memory(self) -> Result<Option<(u64, u64)>> {
+        match self.resolved() {
+            Device::Cuda(number) => cuda::memory_of(number).map(Some),
+            _ => Ok(None),
+        }
+    }
 }
 
 impl fmt::Display for Device {

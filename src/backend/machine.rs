@@ -73,6 +73,14 @@ impl Machine {
         }
     }
 
+    /// Which one it is: not [`Device::Auto`].
+    pub fn device(&self) -> Device {
+        match self {
+            Machine::Cpu(_) => Device::Cpu,
+            Machine::Cuda(cuda) => Device::Cuda(cuda.number()),
+        }
+    }
+
     /// Whether it is a GPU.
     pub fn is_gpu(&self) -> bool {
         matches!(self, Machine::Cuda(_))

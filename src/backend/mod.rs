@@ -22,6 +22,7 @@ use crate::gguf::TensorBytes;
 
 pub use self::device::Device;
 pub use self::machine::{Machine, MachineOps};
+pub(crate) type Gpu = cuda::Cuda;
 
 /// The gate of a feed-forward layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

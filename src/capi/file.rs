@@ -8,10 +8,11 @@ use super::boundary::{Out, call, handle, value};
 use super::handle::{free, give};
 use super::options::oribi_options;
 use super::status::oribi_status;
+use crate::backend::Device;
 use crate::backend::cpu::cores;
 use crate::error::{Result, bail};
 use crate::gguf::Gguf;
-use crate::session::predict_memory;
+use crate::session::{predict_gpu_memory, predict_memory};
 
 /// An open GGUF file, or the files of a split model: its header, checked; everything large stays where it is. Immutable. A model
 /// that is loaded from it keeps what it needs, so it may be freed at any time.
@@ -147,7 +148,7 @@ pub enum oribi_memory {
 }
 
 /// The bytes that a model of this file takes with one session, both made with `options` (NULL for the defaults); `part` is a
-/// value of oribi_memory. Known from the header alone.
+/// value of oribi_memory. Known from the header alone. Where the option device means a GPU they are bytes of its own memory.
 ///
 /// Threads: any, several at once. Errors: ORIBI_STATUS_INVALID_ARGUMENT; those of oribi_model_load() for what is wrong with the
 /// header.
@@ -163,7 +164,11 @@ pub unsafe extern "C" fn oribi_file_predict_memory(
         let (file, settings, out) =
             unsafe { (handle(file, "file")?, oribi_options::settings(options)?, Out::new(n_bytes, "n_bytes")?) };
         let n_threads = settings.cpu.n_threads.unwrap_or_else(cores::default_threads);
-        let needed = predict_memory(&file.0, settings.storage, &settings.session, n_threads)?;
+        let (storage, session) = (settings.storage, &settings.session);
+        let needed = match settings.device.resolved() {
+            Device::Cpu => predict_memory(&file.0, storage, session, n_threads)?,
+            _ => predict_gpu_memory(&file.0, storage, session, n_threads)?.gpu,
+        };
         out.set(match part {
             part if part == oribi_memory::TOTAL as i32 => needed.total,
             part if part == oribi_memory::WEIGHTS as i32 => needed.weights,

@@ -11,12 +11,12 @@ use super::options::oribi_options;
 use super::settings::Settings;
 use super::status::oribi_status;
 use super::text::c_name;
-use crate::backend::Storage;
 use crate::backend::cpu::cores;
-use crate::error::Result;
+use crate::backend::{Device, Storage};
+use crate::error::{Error, ErrorKind, Result};
 use crate::gguf::Gguf;
 use crate::model::{Model, ModelOptions};
-use crate::session::check_memory;
+use crate::session::{check_gpu_memory, check_memory};
 
 /// A model ready to run: weights, hyperparameters, tokenizer. Immutable: any number of sessions, on any threads, share it and
 /// keep it alive.
@@ -39,18 +39,14 @@ fn load(gguf: &Gguf, settings: &Settings) -> Result<Arc<Model>> {
     let hooks = &settings.hooks;
     hooks.check()?;
     let n_threads = settings.cpu.n_threads.unwrap_or_else(cores::default_threads);
-    check_budget(gguf, settings.storage, settings, n_threads)?;
+    let device = settings.device.resolved();
+    check_budget(gguf, device, settings.storage, settings, n_threads)?;
     let watch = Watch::new(hooks);
     let progress = |done, total| {
         watch.progress(oribi_phase::LOAD, done, total);
         !watch.stop()
     };
-    let options = ModelOptions {
-        cpu: settings.cpu,
-        storage: settings.storage,
-        progress: Some(&progress),
-        ..ModelOptions::default()
-    };
+    let options = ModelOptions { cpu: settings.cpu, device, storage: settings.storage, progress: Some(&progress) };
     let model = Model::load(gguf.clone(), options)?;
     for note in model.tokenizer().notes() {
         hooks.log(oribi_log_level::WARNING, &format!("tokenizer: {note}"));
@@ -59,21 +55,44 @@ fn load(gguf: &Gguf, settings: &Settings) -> Result<Arc<Model>> {
     Ok(model)
 }
 
-/// Refuse what the option max_memory does not allow: a model, its weights in `storage`, with one session of these settings.
-pub(super) fn check_budget(gguf: &Gguf, storage: Storage, settings: &Settings, n_threads: usize) -> Result<()> {
-    let Some(budget) = settings.max_memory else { return Ok(()) };
-    check_memory(gguf, storage, &settings.session, n_threads, budget).map_err(|e| e.within("option max_memory"))?;
+/// Refuse what the options max_memory and max_gpu_memory do not allow: a model on a device, its weights in `storage`, with one session of
+/// these settings.
+pub(super) fn check_budget(
+    gguf: &Gguf,
+    device: Device,
+    storage: Storage,
+    settings: &Settings,
+    n_threads: usize,
+) -> Result<()> {
+    let within = |e: Error| e.within("option max_memory");
+    let budget = settings.max_memory.unwrap_or(u64::MAX);
+    if device == Device::Cpu {
+        if settings.max_memory.is_some() {
+            check_memory(gguf, storage, &settings.session, n_threads, budget).map_err(within)?;
+        }
+        return Ok(());
+    }
+    let gpu_budget = settings.max_gpu_memory.unwrap_or(u64::MAX);
+    let needed = check_gpu_memory(gguf, storage, &settings.session, n_threads, gpu_budget)
+        .map_err(|e| e.within("option max_gpu_memory"))?;
+    if needed.host.total > budget {
+        return Err(within(Error::new(
+            ErrorKind::OutOfMemory,
+            format!("{} bytes are needed beside the GPU, {budget} allowed", needed.host.total),
+        )));
+    }
     Ok(())
 }
 
 /// What was chosen, in one line.
 fn summary(model: &Model) -> String {
     format!(
-        "{}: {} blocks, {} wide, {} tokens; kernels for {}, {} threads; weights {} in {:.0} ms",
+        "{}: {} blocks, {} wide, {} tokens; on {}; kernels for {}, {} threads; weights {} in {:.0} ms",
         model.hparams().arch.name,
         model.hparams().n_blocks,
         model.hparams().dim,
         model.tokenizer().n_vocab(),
+        model.machine().name(),
         model.cpu().kernels().isa().name(),
         model.cpu().team().n_threads(),
         if model.storage() == Storage::Packed { "packed" } else { "left in the file" },

@@ -5,10 +5,10 @@ use std::ops::RangeInclusive;
 
 use super::hooks::Hooks;
 use super::quantize::QuantizeSettings;
-use crate::backend::Storage;
 use crate::backend::cpu::CpuOptions;
 use crate::backend::cpu::kernels::Isa;
 use crate::backend::cpu::team::MAX_THREADS;
+use crate::backend::{Device, Storage};
 use crate::error::{Result, bail};
 use crate::generate::{DEFAULT_BREAKERS, GenerateOptions, ban_end_of_generation, sequence_breakers};
 use crate::quantize::Rule;
@@ -19,9 +19,11 @@ use crate::tokenizer::Tokenizer;
 /// Everything that can be set.
 #[derive(Clone, Default)]
 pub(super) struct Settings {
+    pub device: Device,
     pub cpu: CpuOptions,
     pub storage: Storage,
     pub max_memory: Option<u64>,
+    pub max_gpu_memory: Option<u64>,
     pub session: SessionOptions,
     pub sampler: SamplerOptions,
     pub generate: GenerateOptions,
@@ -222,6 +224,18 @@ pub(super) static OPTIONS: &[Row] = &[
         c"bytes that a model with one session may take; more is refused, before anything is read and before a session is made; 0 is no limit",
         Kind::Int(0..=i64::MAX, |s, v| s.max_memory = (v > 0).then_some(v as u64)),
         max_memory
+    ),
+    option!(
+        c"device",
+        c"what the model runs on: cpu, cuda or cuda:N for an NVIDIA GPU, auto for the first GPU that can be used, else the CPU",
+        Kind::Text(|s, v| v.parse::<Device>().map(|device| s.device = device)),
+        device
+    ),
+    option!(
+        c"max_gpu_memory",
+        c"the same as max_memory for a GPU's own memory; 0 is what is free there",
+        Kind::Int(0..=i64::MAX, |s, v| s.max_gpu_memory = (v > 0).then_some(v as u64)),
+        max_gpu_memory
     ),
     // Sessions.
     option!(

@@ -6,7 +6,7 @@ use super::cache::PAGE_LEN;
 use super::scratch::scratch_bytes;
 use super::{SessionOptions, cache_shape, check_options};
 use crate::backend::cpu::Cpu;
-use crate::backend::{Footprint, Storage};
+use crate::backend::{Footprint, Gpu, Storage};
 use crate::error::{Result, bail};
 use crate::gguf::Gguf;
 use crate::model::{HyperParams, packing_bytes, stored_bytes};
@@ -19,6 +19,13 @@ const THREAD_BYTES: u64 = 64 << 10;
 const SAMPLER_BYTES: u64 = 16;
 /// The system's pages, in which pages of keys and values begin.
 const SYSTEM_PAGE_BYTES: u64 = 4096;
+
+/// What each allocation on a GPU takes more than was asked for, at most, where it is a small one; and how many there are besides those of
+/// parameters: a session's buffers, tables of a pass.
+const GPU_BUFFER_BYTES: u64 = 512;
+const GPU_BUFFERS: u64 = 4096;
+/// Where weights are packed before a GPU gets them.
+const GPU_DESK_BYTES: u64 = 17 << 20;
 
 /// Bytes that a process takes at most that loads a model and runs one session of it with one sampler: an upper bound of its peak
 /// of resident memory, a few percent above what is measured. What the host itself takes is not in it, nor the memory of a
@@ -66,8 +73,74 @@ pub fn predict_memory(
     let sampler = SAMPLER_BYTES * hparams.n_vocab as u64;
     let threads = THREAD_BYTES.saturating_mul(n_threads as u64);
     let other = [LIBRARY_BYTES, threads, sampler, padding, in_passing].into_iter().fold(0, u64::saturating_add);
-    let total = [weights, kv_cache, scratch, vocabulary, other].into_iter().fold(0, u64::saturating_add);
-    Ok(MemoryPrediction { weights, kv_cache, scratch, vocabulary, other, total })
+    Ok(MemoryPrediction { weights, kv_cache, scratch, vocabulary, other, total: 0 }.with_total())
+}
+
+/// What a run on a GPU takes at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct GpuPrediction {
+    /// Of the GPU's memory, beside what its driver takes for the process and for the kernels.
+    pub gpu: MemoryPrediction,
+    /// Of the host's, beside what the GPU's driver takes: `weights` is where they are packed, `scratch` what comes back of a pass.
+    pub host: MemoryPrediction,
+}
+
+/// Predict the memory of a model in `gguf` with one session on a GPU, with `n_threads` threads that pack its weights.
+///
+/// # Errors
+/// Those of [`predict_memory`]; `Unsupported` for weights that stay in the file; `Device` in a build without the feature `cuda`.
+pub fn predict_gpu_memory(
+    gguf: &Gguf,
+    storage: Storage,
+    options: &SessionOptions,
+    n_threads: usize,
+) -> Result<GpuPrediction> {
+    let hparams = HyperParams::from_gguf(gguf)?;
+    let weights = stored_bytes::<Gpu>(gguf, storage, n_threads)?;
+    let scratch = scratch_bytes::<Gpu>(&hparams, &check_options(options, &hparams)?, n_threads);
+    let cpu = predict_memory(gguf, storage, options, n_threads)?;
+    let n_tensors = gguf.tensors().len() as u64;
+    let buffers = GPU_BUFFER_BYTES.saturating_mul(n_tensors.saturating_add(GPU_BUFFERS));
+    let gpu = MemoryPrediction { weights, scratch, vocabulary: 0, other: buffers, ..cpu }.with_total();
+    let options = check_options(options, &hparams)?;
+    let values = (options.max_outputs as u64).saturating_mul((hparams.n_vocab + hparams.dim + 32) as u64);
+    let host = MemoryPrediction {
+        weights: GPU_DESK_BYTES,
+        kv_cache: 0,
+        scratch: values.saturating_mul(size_of::<f32>() as u64),
+        ..cpu
+    };
+    Ok(GpuPrediction { gpu, host: host.with_total() })
+}
+
+impl MemoryPrediction {
+    fn with_total(self) -> MemoryPrediction {
+        let parts = [self.weights, self.kv_cache, self.scratch, self.vocabulary, self.other];
+        MemoryPrediction { total: parts.into_iter().fold(0, u64::saturating_add), ..self }
+    }
+}
+
+/// Check a budget of a GPU's memory, as [`check_memory`] does for the host's.
+///
+/// # Errors
+/// `OutOfMemory` with what is needed, in parts, and what is allowed; those of [`predict_gpu_memory`].
+pub fn check_gpu_memory(
+    gguf: &Gguf,
+    storage: Storage,
+    options: &SessionOptions,
+    n_threads: usize,
+    max_bytes: u64,
+) -> Result<GpuPrediction> {
+    let needed = predict_gpu_memory(gguf, storage, options, n_threads)?;
+    let MemoryPrediction { weights, kv_cache, scratch, other, total, .. } = needed.gpu;
+    if total > max_bytes {
+        bail!(
+            OutOfMemory,
+            "{total} bytes of the GPU's memory are needed, {max_bytes} allowed: weights {weights}, keys and values {kv_cache}, \
+             buffers {scratch}, other {other}"
+        );
+    }
+    Ok(needed)
 }
 
 /// Check a budget before anything beyond the header is read: an error if [`predict_memory`] says that `max_bytes` do not suffice.

@@ -28,7 +28,9 @@ pub use crate::backend::KvType;
 
 pub use self::batch::{Batch, Role};
 pub use self::embed::Pooling;
-pub use self::memory::{MemoryPrediction, check_memory, predict_memory};
+pub use self::memory::{
+    GpuPrediction, MemoryPrediction, check_gpu_memory, check_memory, predict_gpu_memory, predict_memory,
+};
 pub use self::observe::InputSquares;
 
 /// Prompt tokens that are computed at once by default: more unpack weights less often, fewer stay in the caches between steps.

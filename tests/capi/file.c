@@ -183,7 +183,25 @@ static void memory_is_predicted(void) {
   oribi_file_free(file);
 }
 
+/* Where a GPU cannot be used the error says why, and "auto" takes the CPU or another GPU. */
+static void a_gpu_that_is_not_there_is_an_error(void) {
+  oribi_file *file = NULL;
+  oribi_options *options = NULL;
+  oribi_model *model = NULL;
+  OK(oribi_file_open(file_named("tiny.gguf"), &file));
+  OK(oribi_options_new(&options));
+  OK(oribi_options_set_text(options, "device", "cuda:999", ORIBI_TO_NUL));
+  FAILS(ORIBI_STATUS_DEVICE, "GPU", oribi_model_load(file, options, &model));
+  CHECK(model == NULL);
+  OK(oribi_options_set_text(options, "device", "auto", ORIBI_TO_NUL));
+  OK(oribi_model_load(file, options, &model));
+  oribi_model_free(model);
+  oribi_options_free(options);
+  oribi_file_free(file);
+}
+
 void test_file(void) {
+  a_gpu_that_is_not_there_is_an_error();
   wrong_files_have_their_status();
   opens_a_part_of_a_descriptor();
   opens_memory_of_the_host();

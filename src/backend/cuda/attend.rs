@@ -1,10 +1,12 @@
-//! Attention on a GPU: three launches for as many rows as there is room for states.
+//! Attention on a GPU: three launches for as many rows as there is room for states, or one for few.
 //!
 //! ```text
 //! project:  queries and keys are rotated, keys and values stored       block: some heads of a row
 //! split:    states of 256 positions                                     block: (tile of rows, key head, split)
 //! merge:    states in order                                             block: a row
 //! ```
+//!
+//! With few rows, as when a sequence generates, one launch does all of it, for tiles that are whole runs of different sequences.
 //!
 //! A tile is a few rows of one run, which share what is read of keys and values. Rows are taken in slices, whose states fit the
 //! scratch; a slice begins at a multiple of 8 rows, as activations do. What a row gets depends on neither.
@@ -35,6 +37,8 @@ const MAX_SPLITS: usize = 65535;
 /// Scratch of attention: states.
 pub struct AttentionScratch {
     states: Buffer,
+    /// A zero for each tile and key head, by which the blocks of a launch count who is last; they leave them zero.
+    counters: Buffer,
 }
 
 impl AttentionScratch {
@@ -42,14 +46,25 @@ impl AttentionScratch {
         if n_ctx.div_ceil(SPLIT_LEN) > MAX_SPLITS {
             bail!(Unsupported, "a context of {n_ctx} is more than a GPU attends over: {}", MAX_SPLITS * SPLIT_LEN);
         }
-        let n_bytes = AttentionScratch::bytes(heads, n_ctx) as usize;
-        Ok(AttentionScratch { states: Buffer::new(driver, n_bytes, "the session's attention scratch")? })
+        let what = "the session's attention scratch";
+        Ok(AttentionScratch {
+            states: Buffer::new(driver, AttentionScratch::state_bytes(heads, n_ctx), what)?,
+            counters: Buffer::zeroed(driver, AttentionScratch::counter_bytes(heads), what)?,
+        })
     }
 
     pub(super) fn bytes(heads: Heads, n_ctx: usize) -> u64 {
+        (AttentionScratch::state_bytes(heads, n_ctx) + AttentionScratch::counter_bytes(heads)) as u64
+    }
+
+    fn counter_bytes(heads: Heads) -> usize {
+        STATE_ROWS * heads.n_kv_heads * size_of::<u32>()
+    }
+
+    fn state_bytes(heads: Heads, n_ctx: usize) -> usize {
         let n_splits = n_ctx.div_ceil(SPLIT_LEN).min(MAX_SPLITS);
         let most = states_bytes(heads, n_splits, STATE_ROWS);
-        most.min(STATE_BYTES.max(states_bytes(heads, n_splits, TILE))) as u64
+        most.min(STATE_BYTES.max(states_bytes(heads, n_splits, TILE)))
     }
 }
 
@@ -63,6 +78,8 @@ pub(super) struct Plan {
     /// Which runs it is of: a pass has one list of them.
     of: *const [Run],
     slices: Vec<Slice>,
+    /// Every tile is all that its sequence has in the batch.
+    tiles_are_whole: bool,
     /// On the GPU: a row each, the addresses of all sequences' pages, all tiles.
     rows: *const c::oribi_cuda_row,
     pages: *const *mut u8,
@@ -108,6 +125,10 @@ impl Plan {
         let tile_rows =
             unsafe { c::oribi_cuda_attend_tile_rows(heads.n_heads as u32, heads.n_kv_heads as u32) } as usize;
         let tiles = tiles(runs, tile_rows.max(1), slice_rows);
+        // The last page of a sequence is its own, where it writes: what sequences share lies before it.
+        let mut last_pages: Vec<_> = runs.iter().map(|run| run.pages.last()).collect();
+        last_pages.sort_unstable();
+        let tiles_are_whole = tiles.len() == runs.len() && last_pages.windows(2).all(|two| two[0] != two[1]);
         let mut slices = Vec::new();
         let mut first = 0;
         for group in tiles.chunk_by(|a, b| a.rows.start / slice_rows == b.rows.start / slice_rows) {
@@ -133,6 +154,7 @@ impl Plan {
         Ok(Plan {
             of: runs,
             slices,
+            tiles_are_whole,
             rows: pass.uploads.put(driver, &rows)? as *const _,
             pages: pass.uploads.put(driver, &addresses)? as *const _,
             tiles: pass.uploads.put(driver, &tiles)? as *const _,
@@ -189,11 +211,22 @@ pub(super) fn attend(
     for slice in &plan.slices {
         let args = args(ops, &plan, slice, qkv, layer, out);
         // SAFETY: pure functions of the struct.
-        let (project, split, n_queries, merge) = unsafe {
+        let (is_fused, fused, n_queries) = unsafe {
+            (
+                plan.tiles_are_whole && slice.tiles.len() <= STATE_ROWS && c::oribi_cuda_attend_is_fused(&args) != 0,
+                c::oribi_cuda_attend_fused_launch(&args),
+                c::oribi_cuda_attend_queries(&args),
+            )
+        };
+        if is_fused {
+            ops.launch(kernels.fused(n_queries), fused, &args)?;
+            continue;
+        }
+        // SAFETY: pure functions of the struct.
+        let (project, split, merge) = unsafe {
             (
                 c::oribi_cuda_attend_project_launch(&args),
                 c::oribi_cuda_attend_split_launch(&args),
-                c::oribi_cuda_attend_queries(&args),
                 c::oribi_cuda_attend_merge_launch(&args),
             )
         };
@@ -250,7 +283,7 @@ fn args(
         out: out.at(first, n_rows),
         out_stride: out.stride() as u64,
         acts: out.acts(ops.arithmetic, first),
-        counters: std::ptr::null_mut(),
+        counters: attention.scratch.counters.at(0, attention.scratch.counters.len()) as *mut u32,
     }
 }
 
@@ -281,7 +314,7 @@ mod tests {
         let heads = Heads { n_heads: 32, n_kv_heads: 8, head_dim: 128 };
         for n_ctx in [1usize, 256, 4096, 131072] {
             let n_splits = n_ctx.div_ceil(SPLIT_LEN);
-            let n_bytes = AttentionScratch::bytes(heads, n_ctx) as usize;
+            let n_bytes = AttentionScratch::state_bytes(heads, n_ctx);
             let rows = slice_rows(heads, n_splits, n_bytes);
             assert!(rows >= TILE && rows.is_multiple_of(TILE));
             assert!(states_bytes(heads, n_splits, rows) <= n_bytes, "{n_ctx}");

@@ -78,6 +78,10 @@ pub(super) struct WeightKernels {
     /// For 8, 16, 32, 64 tokens a block.
     matmul: [Kernel; 4],
     prompt: Kernel,
+    /// A product with the norm that follows it, for few rows.
+    pub norm: Kernel,
+    /// Gate and up products with their activation, for few rows.
+    pub glu: Kernel,
     pub embed: Kernel,
 }
 
@@ -88,6 +92,8 @@ impl WeightKernels {
         Ok(WeightKernels {
             matmul: [matmul("8")?, matmul("16")?, matmul("32")?, matmul("64")?],
             prompt: matmul("prompt")?,
+            norm: matmul("norm")?,
+            glu: matmul("glu")?,
             embed: driver.kernel(&format!("oribi_embed_{format}"))?,
         })
     }

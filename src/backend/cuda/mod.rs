@@ -47,6 +47,8 @@ pub struct Cuda {
     turns: Team,
     kernels: Kernels,
     weight_kernels: Mutex<BTreeMap<DType, Arc<WeightKernels>>>,
+    /// A zero by which the blocks of a launch count who is last, and which they leave as it was: a launch ends before the next begins.
+    counter: Buffer,
     /// Those of the pass in hand, and of the one before it.
     uploads: Mutex<Uploads>,
 }
@@ -83,6 +85,14 @@ fn open_driver(number: u32) -> Result<Arc<dyn Driver>> {
     Ok(Arc::new(nvidia::Nvidia::new(number)?))
 }
 
+/// Bytes of the memory of a GPU that are free, and all.
+///
+/// # Errors
+/// Those of [`Cuda::new`].
+pub fn memory_of(number: u32) -> Result<(u64, u64)> {
+    open_driver(number)?.memory().map(|memory| (memory.free, memory.total))
+}
+
 impl Cuda {
     /// The GPU of a number, with its kernels.
     ///
@@ -92,6 +102,7 @@ impl Cuda {
         let driver = open_driver(number)?;
         Ok(Cuda {
             kernels: Kernels::new(&*driver)?,
+            counter: Buffer::zeroed(&driver, size_of::<u32>(), "a counter")?,
             driver,
             number,
             cpu,
@@ -106,17 +117,14 @@ impl Cuda {
         &self.cpu
     }
 
+    /// Its number.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
     /// Its number and name.
     pub fn name(&self) -> String {
         format!("cuda:{} ({})", self.number, self.driver.name())
-    }
-
-    /// Bytes of its memory that are free, and all.
-    ///
-    /// # Errors
-    /// `Device`.
-    pub fn memory(&self) -> Result<(u64, u64)> {
-        self.driver.memory().map(|memory| (memory.free, memory.total))
     }
 
     /// The kernels of a weight format, loaded where they were not yet.

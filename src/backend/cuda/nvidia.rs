@@ -57,7 +57,7 @@ impl Nvidia {
     pub fn new(number: u32) -> Result<Nvidia> {
         // SAFETY: loads a library by its usual names.
         if !unsafe { sys::is_culib_present() } {
-            bail!(Device, "there is no NVIDIA driver on this machine (libcuda was not found)");
+            bail!(Device, "there is no GPU that can be used: the NVIDIA driver (libcuda) was not found");
         }
         result::init().map_err(failed("start the NVIDIA driver"))?;
         let mut version = 0;

@@ -17,8 +17,12 @@ use crate::backend::cpu::bindings::{ORIBI_GELU_TANH, ORIBI_SILU};
 use crate::backend::{Arithmetic, Attention, Gate, Norm, Ops, Projection, Residual, Rotation, RowSet, Run};
 use crate::error::{Error, Result};
 
+/// Up to so many rows, what follows a product is done by its own launch: five launches a layer.
+const FEW_ROWS: usize = 4;
 /// From so many rows on, the host waits after each layer.
 const MANY_ROWS: usize = 64;
+/// Matrices of a launch.
+const MAX_WEIGHTS: usize = c::ORIBI_CUDA_MAX_WEIGHTS as usize;
 
 /// A pass.
 pub struct CudaOps<'a> {
@@ -76,32 +80,47 @@ impl<'a> CudaOps<'a> {
         unsafe { self.driver().launch(kernel, shape, Args::of(args)) }
     }
 
+    /// A product with matrices of one format, their results side by side from column `column` of `out` on.
+    fn product(
+        &self,
+        n: usize,
+        input: &Rows,
+        weights: &[&Matrix],
+        (out, mut column): (&Rows, usize),
+    ) -> c::oribi_cuda_matmul_args {
+        let mut operands = [c::oribi_cuda_weights::default(); MAX_WEIGHTS];
+        for (operand, matrix) in operands.iter_mut().zip(weights) {
+            assert_eq!(matrix.k(), input.n(), "inputs of a product");
+            *operand = matrix.operand(column);
+            column += matrix.n_columns();
+        }
+        assert!(column <= out.stride(), "{column} columns in rows of {}", out.stride());
+        c::oribi_cuda_matmul_args {
+            weights: operands,
+            n_weights: weights.len() as u32,
+            k: input.n() as u32,
+            acts: input.acts(self.arithmetic, 0),
+            n_tokens: n as u32,
+            unused: 0,
+            y: out.at(0, n),
+            y_stride: out.stride() as u64,
+        }
+    }
+
     /// Products with matrices side by side, results from column 0 of `out` on: one launch for those of a format that follow each other.
     fn products(&self, n: usize, input: &Rows, weights: &[&Matrix], out: &Rows) -> Result<()> {
-        let is_native = input.is_native(self.arithmetic);
         let mut column = 0;
         for group in weights.chunk_by(|a, b| a.dtype() == b.dtype()) {
-            for part in group.chunks(c::ORIBI_CUDA_MAX_WEIGHTS as usize) {
-                let mut operands = [c::oribi_cuda_weights::default(); c::ORIBI_CUDA_MAX_WEIGHTS as usize];
-                for (operand, matrix) in operands.iter_mut().zip(part) {
-                    assert_eq!(matrix.k(), input.n(), "inputs of a product");
-                    *operand = matrix.operand(column);
-                    column += matrix.n_columns();
-                }
-                assert!(column <= out.stride(), "{column} columns in rows of {}", out.stride());
-                let args = c::oribi_cuda_matmul_args {
-                    weights: operands,
-                    n_weights: part.len() as u32,
-                    k: input.n() as u32,
-                    acts: input.acts(self.arithmetic, 0),
-                    n_tokens: n as u32,
-                    unused: 0,
-                    y: out.at(0, n),
-                    y_stride: out.stride() as u64,
-                };
+            for part in group.chunks(MAX_WEIGHTS) {
+                let args = self.product(n, input, part, (out, column));
+                column += part.iter().map(|matrix| matrix.n_columns()).sum::<usize>();
                 // SAFETY: pure functions of numbers and of the struct.
                 let (n_block, shape) = unsafe {
-                    let n_block = if is_native { 0 } else { c::oribi_cuda_matmul_tokens(args.n_tokens) };
+                    // Tokens a block; 0 is the kernel for many rows of one plane. All give the same bits.
+                    let n_block = match c::oribi_cuda_matmul_tokens(args.n_tokens) {
+                        32.. if input.is_native(self.arithmetic) => 0,
+                        n_block => n_block,
+                    };
                     (n_block, c::oribi_cuda_matmul_launch(part[0].dtype() as u32, n_block, &args))
                 };
                 self.launch(part[0].kernels().matmul(n_block), shape, &args)?;
@@ -111,7 +130,13 @@ impl<'a> CudaOps<'a> {
     }
 
     /// `x += product`, where there is one, and the norm.
-    fn add_and_norm(&self, pass: &mut Pass, x: &Rows, added: Option<Added<'_>>, norm: &Norm<'_, Cuda>) -> Result<()> {
+    fn normed(
+        &self,
+        pass: &mut Pass,
+        x: &Rows,
+        added: Option<Added<'_>>,
+        norm: &Norm<'_, Cuda>,
+    ) -> Result<c::oribi_cuda_norm_args> {
         let n_rows = norm.rows.len();
         let rows = match norm.rows {
             RowSet::First(_) => std::ptr::null(),
@@ -138,9 +163,13 @@ impl<'a> CudaOps<'a> {
             args.product_stride = product.stride() as u64;
             args.post = norm.map_or(std::ptr::null(), Vector::as_ptr);
         }
+        Ok(args)
+    }
+
+    fn launch_norm(&self, args: &c::oribi_cuda_norm_args) -> Result<()> {
         // SAFETY: a pure function of the struct.
-        let shape = unsafe { c::oribi_cuda_norm_launch(&args) };
-        self.launch(&self.cuda.kernels.norm, shape, &args)
+        let shape = unsafe { c::oribi_cuda_norm_launch(args) };
+        self.launch(&self.cuda.kernels.norm, shape, args)
     }
 }
 
@@ -203,7 +232,7 @@ impl Ops<Cuda> for CudaOps<'_> {
 
     fn norm(&self, x: &Rows, norm: &Norm<'_, Cuda>) {
         if !norm.rows.is_empty() {
-            self.attempt(|pass| self.add_and_norm(pass, x, None, norm));
+            self.attempt(|pass| self.launch_norm(&self.normed(pass, x, None, norm)?));
         }
     }
 
@@ -212,8 +241,17 @@ impl Ops<Cuda> for CudaOps<'_> {
         // What no row of the norm takes part in is read by nobody.
         if !norm.rows.is_empty() {
             self.attempt(|pass| {
-                self.products(n, input, &[weight], product)?;
-                self.add_and_norm(pass, x, Some(Added { product, norm: post }), norm)
+                let norm = self.normed(pass, x, Some(Added { product, norm: post }), norm)?;
+                if n > FEW_ROWS {
+                    self.products(n, input, &[weight], product)?;
+                    return self.launch_norm(&norm);
+                }
+                let product = self.product(n, input, &[weight], (product, 0));
+                let counter = self.cuda.counter.at(0, size_of::<u32>()) as *mut u32;
+                let args = c::oribi_cuda_matmul_norm_args { product, norm, counter };
+                // SAFETY: a pure function of the struct.
+                let shape = unsafe { c::oribi_cuda_matmul_norm_launch(weight.dtype() as u32, &args) };
+                self.launch(&weight.kernels().norm, shape, &args)
             });
         }
     }
@@ -234,21 +272,33 @@ impl Ops<Cuda> for CudaOps<'_> {
     }
 
     fn gated(&self, n: usize, input: &Rows, weights: [&Matrix; 2], gate: Gate, scratch: &Rows, out: &Rows) {
+        let activation = match gate {
+            Gate::Silu => ORIBI_SILU,
+            Gate::GeluTanh => ORIBI_GELU_TANH,
+        };
+        let [wg, wu] = weights;
+        let (to, out_stride, acts) = (out.at(0, n), out.stride() as u64, out.acts(self.arithmetic, 0));
+        let is_alike = (wg.dtype(), wg.n_rows()) == (wu.dtype(), wu.n_rows());
         self.attempt(|_| {
+            if n <= FEW_ROWS && is_alike {
+                let product = self.product(n, input, &weights, (scratch, 0));
+                let n = out.n() as u32;
+                let args = c::oribi_cuda_matmul_glu_args { product, n, activation, out: to, out_stride, acts };
+                // SAFETY: a pure function of the struct.
+                let shape = unsafe { c::oribi_cuda_matmul_glu_launch(wg.dtype() as u32, &args) };
+                return self.launch(&wg.kernels().glu, shape, &args);
+            }
             self.products(n, input, &weights, scratch)?;
             let args = c::oribi_cuda_glu_args {
                 scratch: scratch.at(0, n),
                 scratch_stride: scratch.stride() as u64,
-                up_column: weights[0].n_columns() as u32,
+                up_column: wg.n_columns() as u32,
                 n_rows: n as u32,
                 n: out.n() as u32,
-                activation: match gate {
-                    Gate::Silu => ORIBI_SILU,
-                    Gate::GeluTanh => ORIBI_GELU_TANH,
-                },
-                out: out.at(0, n),
-                out_stride: out.stride() as u64,
-                acts: out.acts(self.arithmetic, 0),
+                activation,
+                out: to,
+                out_stride,
+                acts,
             };
             // SAFETY: a pure function of the struct.
             let shape = unsafe { c::oribi_cuda_glu_launch(&args) };

@@ -22,21 +22,30 @@ pub struct Pages {
 pub(super) struct CacheKernels {
     pub project: Kernel,
     /// For 4, 8, 16, 32 queries at once.
-    pub split: [Kernel; 4],
+    split: [Kernel; 4],
+    /// All of attention in one launch, for 4, 8, 16 queries at once.
+    fused: [Kernel; 3],
 }
 
 impl CacheKernels {
     fn new(driver: &dyn Driver, shape: CacheShape) -> Result<CacheKernels> {
         let split = |n: u32| driver.kernel(&format!("oribi_attend_split_{}_{n}", shape.kv_type));
+        let fused = |n: u32| driver.kernel(&format!("oribi_attend_fused_{}_{n}", shape.kv_type));
         Ok(CacheKernels {
             project: driver.kernel(&format!("oribi_attend_project_{}", shape.kv_type))?,
             split: [split(4)?, split(8)?, split(16)?, split(32)?],
+            fused: [fused(4)?, fused(8)?, fused(16)?],
         })
     }
 
     /// The kernel for so many queries at once.
     pub fn split(&self, n_queries: u32) -> &Kernel {
         &self.split[(n_queries.clamp(4, c::ORIBI_CUDA_MAX_QUERIES).ilog2() - 2) as usize]
+    }
+
+    /// The kernel that does it all.
+    pub fn fused(&self, n_queries: u32) -> &Kernel {
+        &self.fused[(n_queries.clamp(4, 16).ilog2() - 2) as usize]
     }
 }
 

@@ -12,10 +12,11 @@ use oribi::generate::{Generation, SequenceForward};
 use oribi::gguf::Gguf;
 use oribi::model::Model;
 use oribi::sampler::Sampler;
-use oribi::session::{KvType, MemoryPrediction, Numerics, SequenceId, Session, SessionOptions, predict_memory};
+use oribi::session::{KvType, MemoryPrediction, Numerics, SequenceId, Session, SessionOptions};
 use oribi::{Error, ErrorKind, Result};
 
 use crate::generation::{Answer, GenerationArgs};
+use crate::memory::DeviceArgs;
 use crate::progress::Progress;
 use crate::sampling::SamplingArgs;
 use crate::{loading, memory};
@@ -27,6 +28,8 @@ pub struct RuntimeArgs {
     /// Threads [default: the physical cores that this process may use]
     #[arg(short, long, value_name = "N")]
     threads: Option<usize>,
+    #[command(flatten)]
+    device: DeviceArgs,
     #[command(flatten)]
     pub context: ContextArgs,
     /// Arithmetic of the prompt: portable gives the same bits on every CPU, native may use its matrix unit
@@ -98,10 +101,9 @@ impl Engine {
     fn load_open(gguf: Gguf, args: &RuntimeArgs) -> Result<Engine> {
         let options = args.session_options();
         let n_threads = args.threads.unwrap_or_else(cores::default_threads);
-        let needed = predict_memory(&gguf, args.storage(), &options, n_threads)?;
-        memory::check(&needed, args.max_memory)?;
+        let (device, needed) = args.device.check(&gguf, args.storage(), &options, n_threads, args.max_memory)?;
         let cpu = CpuOptions { n_threads: args.threads, isa: args.isa, huge_pages: Some(!args.no_huge_pages) };
-        let model = loading::model(gguf, cpu, args.storage())?;
+        let model = loading::model(gguf, device, cpu, args.storage())?;
         let mut session = Session::new(&model, &options)?;
         let sequence = session.new_sequence()?;
         if args.verbose {
@@ -195,6 +197,9 @@ fn explain(model: &Model, session: &Session, needed: &MemoryPrediction) -> Strin
         if model.storage() == Storage::Packed { "packed" } else { "weights left in the file; loaded" },
         model.load_time().as_secs_f64() * 1e3
     );
+    if model.machine().is_gpu() {
+        text += &format!("device: {}\n", model.machine().name());
+    }
     text += &format!(
         "cpu: {}, {} threads, numerics {}\n",
         cpu.kernels().isa().name(),
@@ -206,6 +211,10 @@ fn explain(model: &Model, session: &Session, needed: &MemoryPrediction) -> Strin
         }
     );
     for (dtype, n_tensors) in formats(model) {
+        if model.machine().is_gpu() {
+            text += &format!("{dtype}: {n_tensors} tensors\n");
+            continue;
+        }
         let kernels = cpu.kernels().chosen().iter().filter(|k| k.dtype() == Some(dtype) && k.name().contains("matmul"));
         let names: Vec<&str> = kernels.map(|k| k.name()).collect();
         text += &format!(

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use comfy_table::{CellAlignment, Table};
 use oribi::Result;
-use oribi::backend::Storage;
 use oribi::backend::cpu::cores;
+use oribi::backend::{Device, Storage};
 use oribi::dtype::DType;
 use oribi::gguf::{Gguf, TensorInfo, Value};
 use oribi::model::HyperParams;
-use oribi::session::{MemoryPrediction, SessionOptions, predict_memory};
+use oribi::session::{MemoryPrediction, SessionOptions, predict_gpu_memory, predict_memory};
 use serde_json::{Map, json};
 
 use crate::engine::ContextArgs;
@@ -30,6 +30,9 @@ pub struct Args {
     model: ModelArg,
     #[command(flatten)]
     context: ContextArgs,
+    /// What a run would be on: cpu, cuda or cuda:N (an NVIDIA GPU), auto (the first GPU that can be used, else the CPU)
+    #[arg(long, value_name = "DEVICE", default_value_t = Device::Cpu)]
+    device: Device,
     /// Show the kernels that this CPU would use instead: for the file's formats, or without MODEL for every format
     #[arg(long)]
     kernels: bool,
@@ -45,7 +48,13 @@ pub fn run(args: Args) -> Result<()> {
     let path = cache::resolve(args.model.name())?;
     let gguf = Gguf::open(&path)?;
     let options = args.context.options();
-    let memory = Memory { needed: predict_memory(&gguf, Storage::Packed, &options, cores::default_threads()), options };
+    let device = args.device.resolved();
+    let n_threads = cores::default_threads();
+    let needed = match device.memory()? {
+        None => predict_memory(&gguf, Storage::Packed, &options, n_threads),
+        Some(_) => predict_gpu_memory(&gguf, Storage::Packed, &options, n_threads).map(|needed| needed.gpu),
+    };
+    let memory = Memory { device, needed, options };
     if args.json {
         output::print_json(&as_json(&path, &gguf, &memory))
     } else {
@@ -55,6 +64,7 @@ pub fn run(args: Args) -> Result<()> {
 
 /// What a run of the asked size would take, or why that cannot be said.
 struct Memory {
+    device: Device,
     needed: Result<MemoryPrediction>,
     options: SessionOptions,
 }
@@ -118,7 +128,8 @@ fn as_text(path: &Path, gguf: &Gguf, memory: &Memory) -> String {
     );
     text += &match &memory.needed {
         Ok(needed) => format!(
-            "  a run with a context of {}, {} cache and batches of {} needs {}: {}\n",
+            "  a run{} with a context of {}, {} cache and batches of {} needs {}: {}\n",
+            if memory.device == Device::Cpu { String::new() } else { format!(" on {}", memory.device) },
             memory.n_ctx(gguf),
             memory.options.kv_type,
             memory.options.n_batch,

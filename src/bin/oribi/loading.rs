@@ -3,20 +3,21 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use oribi::backend::Storage;
 use oribi::backend::cpu::kernels::Isa;
 use oribi::backend::cpu::{CpuOptions, cores};
+use oribi::backend::{Device, Storage};
 use oribi::eval::{CHUNK_LEN, ChunkOptions, Runtime};
 use oribi::gguf::Gguf;
 use oribi::model::{HyperParams, Model, ModelOptions};
-use oribi::session::{KvType, Numerics, SessionOptions, predict_memory};
+use oribi::session::{KvType, Numerics, SessionOptions};
 use oribi::{Error, Result};
 
+use crate::memory::DeviceArgs;
 use crate::progress::Progress;
 use crate::{interrupt, memory};
 
 /// Packs the weights of an open file, with a progress bar where it takes long; Ctrl-C ends it.
-pub fn model(gguf: Gguf, cpu: CpuOptions, storage: Storage) -> Result<Arc<Model>> {
+pub fn model(gguf: Gguf, device: Device, cpu: CpuOptions, storage: Storage) -> Result<Arc<Model>> {
     let bar = Mutex::new(Progress::new("packing weights"));
     let progress = |done: u64, total: u64| {
         if let Ok(mut bar) = bar.lock() {
@@ -24,7 +25,7 @@ pub fn model(gguf: Gguf, cpu: CpuOptions, storage: Storage) -> Result<Arc<Model>
         }
         !interrupt::requested()
     };
-    Model::load(gguf, ModelOptions { cpu, storage, progress: Some(&progress), ..ModelOptions::default() })
+    Model::load(gguf, ModelOptions { device, cpu, storage, progress: Some(&progress) })
 }
 
 /// How a text is evaluated.
@@ -49,6 +50,8 @@ pub struct EvaluationArgs {
     /// Use no instruction set above this one [default: the best of this CPU, or ORIBI_ISA]
     #[arg(long, value_name = "NAME")]
     pub isa: Option<Isa>,
+    #[command(flatten)]
+    pub device: DeviceArgs,
     /// Leave the weights in the file: for models larger than memory, slowly
     #[arg(long)]
     pub no_pack: bool,
@@ -84,9 +87,8 @@ impl EvaluationArgs {
         let load = |gguf: Gguf| {
             let n_threads = self.threads.unwrap_or_else(cores::default_threads);
             let options = Runtime::sizes(self.session_options(self.ctx), HyperParams::from_gguf(&gguf)?.n_vocab);
-            let needed = predict_memory(&gguf, self.storage(), &options, n_threads)?;
-            memory::check(&needed, self.max_memory)?;
-            model(gguf, self.cpu(), self.storage())
+            let (device, _) = self.device.check(&gguf, self.storage(), &options, n_threads, self.max_memory)?;
+            model(gguf, device, self.cpu(), self.storage())
         };
         load(Gguf::open(path)?).map_err(|e| e.within(path.display()))
     }
@@ -94,6 +96,13 @@ impl EvaluationArgs {
     /// The arithmetic that is really used, for people.
     pub fn numerics_of(&self, model: &Model) -> &'static str {
         match (self.native, model.is_native()) {
+            (_, _) if model.machine().is_gpu() => {
+                if self.native {
+                    "native, on a GPU"
+                } else {
+                    "portable, on a GPU"
+                }
+            }
             (false, _) => "portable",
             (true, true) => "native",
             (true, false) => "native, which is portable here",

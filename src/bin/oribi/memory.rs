@@ -1,9 +1,57 @@
 //! What a run needs, and what there is.
 
-use oribi::session::MemoryPrediction;
+use oribi::backend::{Device, Storage};
+use oribi::gguf::Gguf;
+use oribi::session::{MemoryPrediction, SessionOptions, predict_gpu_memory, predict_memory};
 use oribi::{Error, ErrorKind, Result};
 
 use crate::output::human_bytes;
+
+/// What a model runs on.
+#[derive(clap::Args, Clone, Debug)]
+pub struct DeviceArgs {
+    /// What the model runs on: cpu, cuda or cuda:N (an NVIDIA GPU), auto (the first GPU that can be used, else the CPU)
+    #[arg(long, value_name = "DEVICE", default_value_t = Device::Cpu)]
+    pub device: Device,
+    /// Refuse to use more of a GPU's own memory than this, as in 512M or 4G [default: what is free there]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub max_gpu_memory: Option<u64>,
+}
+
+impl DeviceArgs {
+    /// The device that is meant, and what a run needs of its memory; a run that needs more than there is is refused.
+    pub fn check(
+        &self,
+        gguf: &Gguf,
+        storage: Storage,
+        session: &SessionOptions,
+        n_threads: usize,
+        max_memory: Option<u64>,
+    ) -> Result<(Device, MemoryPrediction)> {
+        let device = self.device.resolved();
+        let Some((free, _)) = device.memory()? else {
+            let needed = predict_memory(gguf, storage, session, n_threads)?;
+            check(&needed, max_memory)?;
+            return Ok((device, needed));
+        };
+        let needed = predict_gpu_memory(gguf, storage, session, n_threads)?;
+        let (limit, whose) = match self.max_gpu_memory {
+            Some(bytes) => (bytes, "--max-gpu-memory allows"),
+            None => (free, "free are"),
+        };
+        if needed.gpu.total > limit {
+            let text = format!(
+                "needs {} of the memory of {device} ({}), {whose} {}; a smaller context (-c) or batch (-b) needs less",
+                human_bytes(needed.gpu.total),
+                describe(&needed.gpu),
+                human_bytes(limit)
+            );
+            return Err(Error::new(ErrorKind::OutOfMemory, text));
+        }
+        check(&needed.host, max_memory)?;
+        Ok((device, needed.gpu))
+    }
+}
 
 /// Refuses a run that would need more than `budget`, or, without one, than the system has available.
 pub fn check(needed: &MemoryPrediction, budget: Option<u64>) -> Result<()> {

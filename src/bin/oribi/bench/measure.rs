@@ -7,11 +7,12 @@ use oribi::backend::Storage;
 use oribi::bench::{Bench, BenchOptions, Limits, Machine, Spread, Test};
 use oribi::gguf::Gguf;
 use oribi::model::{Model, ModelOptions};
-use oribi::session::{SessionOptions, predict_memory};
+use oribi::session::SessionOptions;
 use oribi::{Error, ErrorKind, Result};
 use serde::Serialize;
 
 use super::setting::{Setting, numerics_name};
+use crate::memory::DeviceArgs;
 use crate::progress::Progress;
 use crate::{interrupt, memory};
 
@@ -43,6 +44,8 @@ pub struct Row {
     pub gmac_per_second: f64,
     /// `None` where the machine was not measured.
     pub share_of_limit: Option<f64>,
+    /// What the model ran on. Threads and instruction set are those of the CPU, also beside a GPU.
+    pub device: String,
 }
 
 /// The same test on two sides, measured in turns.
@@ -132,7 +135,9 @@ impl Lab {
         let session = SessionOptions { numerics, kv_type, n_batch: self.effort.chunk, ..Default::default() };
         let model = self.model(path, setting, &Bench::session_options(&session, tests))?;
         let bench = Bench::new(&model, &BenchOptions { session, seed: 0 }, tests)?;
-        let machine = if self.effort.with_limits { Some(self.machine(&model)?) } else { None };
+        // The limits are those of the CPU.
+        let with_limits = self.effort.with_limits && !model.machine().is_gpu();
+        let machine = if with_limits { Some(self.machine(&model)?) } else { None };
         Ok(Side { model, setting: setting.clone(), bench, machine })
     }
 
@@ -142,12 +147,12 @@ impl Lab {
         }
         let gguf = Gguf::open(path)?;
         let load = || {
-            memory::check(
-                &predict_memory(&gguf, Storage::Packed, session, setting.n_threads())?,
-                self.effort.max_memory,
-            )?;
+            let wanted = DeviceArgs { device: setting.device, max_gpu_memory: None };
+            let (n_threads, max_memory) = (setting.n_threads(), self.effort.max_memory);
+            let (device, _) = wanted.check(&gguf, Storage::Packed, session, n_threads, max_memory)?;
             let progress = |_, _| !interrupt::requested();
-            Model::load(gguf, ModelOptions { cpu: setting.cpu(), progress: Some(&progress), ..Default::default() })
+            let options = ModelOptions { device, cpu: setting.cpu(), progress: Some(&progress), ..Default::default() };
+            Model::load(gguf, options)
         };
         let model = load().map_err(|e| e.within(path.display()))?;
         self.models.push((path.to_path_buf(), setting.clone(), Arc::clone(&model)));
@@ -168,7 +173,7 @@ impl Lab {
 
 /// Whether two settings can share a loaded model.
 fn same_model(a: &Setting, b: &Setting) -> bool {
-    (a.threads, a.isa) == (b.threads, b.isa)
+    (a.device, a.threads, a.isa) == (b.device, b.threads, b.isa)
 }
 
 fn spread(values: impl IntoIterator<Item = f64>) -> Result<Spread> {
@@ -200,6 +205,7 @@ impl Side {
             gb_per_second: work.read_bytes as f64 / median * 1e-9,
             gmac_per_second: work.macs() as f64 / median * 1e-9,
             share_of_limit: self.machine.as_ref().map(share),
+            device: self.model.machine().device().to_string(),
         })
     }
 }

@@ -23,7 +23,8 @@ fn percent(share: Option<f64>) -> String {
 
 /// The columns that say how a model ran.
 fn setting(row: &Row) -> [String; 4] {
-    [row.threads.to_string(), row.isa.to_string(), row.numerics.to_string(), row.kv_type.to_string()]
+    let machine = if row.device == "cpu" { row.isa } else { &row.device };
+    [row.threads.to_string(), machine.to_string(), row.numerics.to_string(), row.kv_type.to_string()]
 }
 
 pub fn rows_markdown(path: &Path, rows: &[Row]) -> String {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use oribi::backend::Device;
 use oribi::backend::cpu::kernels::Isa;
 use oribi::backend::cpu::{CpuOptions, cores};
 use oribi::session::{KvType, Numerics};
@@ -10,6 +11,7 @@ use oribi::session::{KvType, Numerics};
 /// One way to run a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
+    pub device: Device,
     /// `None`: as many as the machine has cores.
     pub threads: Option<usize>,
     /// `None`: the best.
@@ -31,6 +33,9 @@ impl Setting {
 /// The settings to measure, in all combinations.
 #[derive(clap::Args)]
 pub struct SettingArgs {
+    /// What the model runs on: cpu, cuda or cuda:N (an NVIDIA GPU), auto (the first GPU that can be used, else the CPU)
+    #[arg(long, value_name = "DEVICE,..", value_delimiter = ',', default_value = "cpu")]
+    device: Vec<Device>,
     /// Threads [default: the physical cores that this process may use]
     #[arg(short, long, value_name = "N,..", value_delimiter = ',')]
     pub threads: Vec<usize>,
@@ -48,10 +53,13 @@ pub struct SettingArgs {
 impl SettingArgs {
     pub fn combinations(&self) -> Vec<Setting> {
         let mut all = Vec::new();
-        for &threads in &or_default(&self.threads) {
-            for &isa in &or_default(&self.isa) {
-                for &numerics in &self.numerics {
-                    all.extend(self.kv_type.iter().map(|&kv_type| Setting { threads, isa, numerics, kv_type }));
+        for &device in &self.device {
+            for &threads in &or_default(&self.threads) {
+                for &isa in &or_default(&self.isa) {
+                    for &numerics in &self.numerics {
+                        let with = |&kv_type| Setting { device, threads, isa, numerics, kv_type };
+                        all.extend(self.kv_type.iter().map(with));
+                    }
                 }
             }
         }
@@ -79,6 +87,7 @@ pub fn numerics_name(numerics: Numerics) -> &'static str {
 /// Changes to a setting: the value of `--versus`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Versus {
+    device: Option<Device>,
     threads: Option<usize>,
     isa: Option<Isa>,
     numerics: Option<Numerics>,
@@ -89,6 +98,7 @@ impl Versus {
     /// `setting` with the changes made.
     pub fn applied_to(&self, setting: &Setting) -> Setting {
         Setting {
+            device: self.device.unwrap_or(setting.device),
             threads: self.threads.or(setting.threads),
             isa: self.isa.or(setting.isa),
             numerics: self.numerics.unwrap_or(setting.numerics),
@@ -108,11 +118,16 @@ impl FromStr for Versus {
             };
             let wrong = |why: &dyn fmt::Display| format!("{name}={value}: {why}");
             match name.trim() {
+                "device" => versus.device = Some(value.parse().map_err(|e| wrong(&e))?),
                 "threads" => versus.threads = Some(value.parse().map_err(|e| wrong(&e))?),
                 "isa" => versus.isa = Some(value.parse().map_err(|e| wrong(&e))?),
                 "numerics" => versus.numerics = Some(parse_numerics(value).map_err(|e| wrong(&e))?),
                 "kv-type" => versus.kv_type = Some(value.parse().map_err(|e| wrong(&e))?),
-                _ => return Err(format!("no setting is called {name:?} (there are threads, isa, numerics, kv-type)")),
+                _ => {
+                    return Err(format!(
+                        "no setting is called {name:?} (there are device, threads, isa, numerics, kv-type)"
+                    ));
+                }
             }
         }
         Ok(versus)
@@ -126,13 +141,16 @@ mod tests {
     #[test]
     fn changes_replace_what_they_name() {
         let kv_type = KvType::F16;
-        let setting = Setting { threads: Some(2), isa: None, numerics: Numerics::Native, kv_type };
+        let device = Device::Cpu;
+        let setting = Setting { device, threads: Some(2), isa: None, numerics: Numerics::Native, kv_type };
         let versus: Versus = "isa=avx2,threads=1".parse().unwrap();
         let changed = Setting { threads: Some(1), isa: Some(Isa::Avx2), ..setting.clone() };
         assert_eq!(versus.applied_to(&setting), changed);
         let versus: Versus = "numerics=portable,kv-type=q8_0".parse().unwrap();
         let changed = Setting { numerics: Numerics::Portable, kv_type: KvType::Q8_0, ..setting.clone() };
         assert_eq!(versus.applied_to(&setting), changed);
+        let versus: Versus = "device=cuda:1".parse().unwrap();
+        assert_eq!(versus.applied_to(&setting), Setting { device: Device::Cuda(1), ..setting.clone() });
         for (wrong, word) in
             [("isa", "SETTING=VALUE"), ("isa=sse9", "sse9"), ("colour=red", "numerics"), ("", "SETTING")]
         {

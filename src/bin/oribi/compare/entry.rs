@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use oribi::backend::Device;
 use oribi::backend::cpu::cores;
 use oribi::backend::cpu::kernels::Isa;
 use oribi::compare::{Key, ScoreFile, Store};
@@ -127,6 +128,11 @@ impl Field {
         // Portable figures are the same on every CPU.
         let numerics =
             if args.evaluation.native { format!("native {isa} {isa_limit}") } else { "portable".to_string() };
+        // Those of a GPU are its own.
+        let device = match args.evaluation.device.device.resolved() {
+            Device::Cpu => String::new(),
+            gpu => format!(" on {gpu}"),
+        };
         Ok(Field {
             entries: Vec::new(),
             reference: 0,
@@ -134,13 +140,13 @@ impl Field {
             model: printable(&stem(path)),
             // Without the number of chunks: what is known of the first ones stays when more are asked for.
             quality_key: format!(
-                "oribi {}, text {}, chunks of {}, {numerics}, {kv_type}",
+                "oribi {}, text {}, chunks of {}, {numerics}{device}, {kv_type}",
                 env!("CARGO_PKG_VERSION"),
                 text.hash(),
                 chunks.chunk_len()
             ),
             speed_key: format!(
-                "program {}, {}, {isa} {isa_limit}, {n_threads} threads, {storage}, pp{} tg{}, {kv_type}",
+                "program {}, {}{device}, {isa} {isa_limit}, {n_threads} threads, {storage}, pp{} tg{}, {kv_type}",
                 identity::program()?,
                 cpu_name(),
                 args.speed.n_prompt,

@@ -6,14 +6,14 @@ use oribi::backend::cpu::cores;
 use oribi::bench::{Bench, BenchOptions, Kind, Test};
 use oribi::gguf::Gguf;
 use oribi::model::{Model, ModelOptions};
-use oribi::session::{Numerics, SessionOptions, predict_memory};
+use oribi::session::{Numerics, SessionOptions};
 use oribi::{Error, ErrorKind, Result};
 use serde_json::json;
 
 use super::SpeedArgs;
 use super::speed::Sample;
 use crate::loading::EvaluationArgs;
-use crate::{cache, memory, output};
+use crate::{cache, output};
 
 /// The subcommand's name.
 pub const NAME: &str = "compare-probe";
@@ -39,6 +39,8 @@ pub fn arguments(speed: &SpeedArgs, evaluation: &EvaluationArgs) -> Vec<String> 
     arguments.extend(evaluation.threads.map(|n| format!("--threads={n}")));
     arguments.extend(evaluation.isa.map(|isa| format!("--isa={isa}")));
     arguments.extend(evaluation.max_memory.map(|n| format!("--max-memory={n}")));
+    arguments.push(format!("--device={}", evaluation.device.device));
+    arguments.extend(evaluation.device.max_gpu_memory.map(|n| format!("--max-gpu-memory={n}")));
     arguments.extend(evaluation.no_pack.then(|| "--no-pack".to_string()));
     arguments
 }
@@ -60,9 +62,11 @@ fn measure(args: &Args, path: &std::path::Path) -> Result<Sample> {
     let gguf = Gguf::open(path)?;
     let n_threads = args.evaluation.threads.unwrap_or_else(cores::default_threads);
     let storage = args.evaluation.storage();
-    let needed = predict_memory(&gguf, storage, &Bench::session_options(&session, &tests), n_threads)?;
-    memory::check(&needed, args.evaluation.max_memory)?;
-    let model = Model::load(gguf, ModelOptions { cpu: args.evaluation.cpu(), storage, ..ModelOptions::default() })?;
+    let sizes = Bench::session_options(&session, &tests);
+    let evaluation = &args.evaluation;
+    let (device, _) = evaluation.device.check(&gguf, storage, &sizes, n_threads, evaluation.max_memory)?;
+    let options = ModelOptions { device, cpu: evaluation.cpu(), storage, ..ModelOptions::default() };
+    let model = Model::load(gguf, options)?;
     let mut bench = Bench::new(&model, &BenchOptions { session, seed: 0 }, &tests)?;
     let load_ms = began.elapsed().as_secs_f64() * 1e3;
     let stop = || false;
@@ -78,9 +82,15 @@ fn measure(args: &Args, path: &std::path::Path) -> Result<Sample> {
         prompt_tokens_per_second: speed(&tests[0])?,
         generated_tokens_per_second: speed(&tests[1])?,
         peak_bytes: peak_bytes()?,
-        isa: model.cpu().kernels().isa().name().to_string(),
+        isa: isa_name(&model),
         threads: model.cpu().team().n_threads(),
     })
+}
+
+/// The instruction set; with a GPU its name as well.
+fn isa_name(model: &Model) -> String {
+    let isa = model.cpu().kernels().isa().name();
+    if model.machine().is_gpu() { format!("{isa} and {}", model.machine().name()) } else { isa.to_string() }
 }
 
 /// The most memory that this process has held, where Linux tells.

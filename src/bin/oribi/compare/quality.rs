@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use oribi::backend::Device;
 use oribi::backend::cpu::cores;
 use oribi::compare::{Contestant, quality};
 use oribi::eval::{Baseline, Chunks, Runtime, same_vocabulary};
 use oribi::gguf::Gguf;
 use oribi::model::{HyperParams, Model};
-use oribi::session::predict_memory;
+use oribi::session::{predict_gpu_memory, predict_memory};
 use oribi::{Error, ErrorKind, Result};
 
 use super::bar::Bar;
@@ -77,7 +78,12 @@ fn needed(gguf: &Gguf, args: &Args) -> Result<u64> {
     let n_vocab = HyperParams::from_gguf(gguf)?.n_vocab;
     let options = Runtime::sizes(args.evaluation.session_options(args.evaluation.ctx), n_vocab);
     let n_threads = args.evaluation.threads.unwrap_or_else(cores::default_threads);
-    Ok(predict_memory(gguf, args.evaluation.storage(), &options, n_threads)?.total)
+    let storage = args.evaluation.storage();
+    if args.evaluation.device.device.resolved() == Device::Cpu {
+        Ok(predict_memory(gguf, storage, &options, n_threads)?.total)
+    } else {
+        Ok(predict_gpu_memory(gguf, storage, &options, n_threads)?.host.total)
+    }
 }
 
 fn load(path: &Path, reference: &Model, args: &Args) -> Result<Arc<Model>> {

@@ -19,6 +19,7 @@ pub struct Header {
     numerics: &'static str,
     kv_type: String,
     isa: String,
+    device: String,
     text: Option<(String, String)>,
     chunks: Chunks,
 }
@@ -32,6 +33,7 @@ impl Header {
             numerics: args.numerics_of(model),
             kv_type: args.kv_type.to_string(),
             isa: model.cpu().kernels().isa().name().to_string(),
+            device: model.machine().device().to_string(),
             text: None,
             chunks: chunks.clone(),
         }
@@ -75,6 +77,7 @@ impl Header {
             "tokens_hash": self.tokens_hash(),
             "numerics": self.numerics,
             "isa": self.isa,
+            "device": self.device,
             "kv_type": self.kv_type,
             "n_chunks": c.len(),
             "chunk_len": c.chunk_len(),
