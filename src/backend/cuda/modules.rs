@@ -21,7 +21,8 @@ const OPTIONS: &[&CStr] = &[c"--std=c++20", c"-default-device", c"--fmad=false"]
 /// The oldest NVRTC that is known to compile the kernels.
 const MIN_VERSION: (c_int, c_int) = (12, 0);
 
-/// The code of a module for an architecture, such as 90 for `sm_90`: what was kept, or else what the compiler makes of it.
+/// The code of a module for an architecture, such as 90 for `sm_90`: what was kept, or else what the compiler makes of it. A compiler that is
+/// older than the architecture makes an intermediate form (PTX) for the latest that it knows, which the driver compiles.
 ///
 /// # Errors
 /// `Device` where there is no compiler, or it cannot compile for the architecture.
@@ -114,12 +115,37 @@ impl Compiler {
         put(module.definition().unwrap_or_default().as_bytes());
         put(module.source().as_bytes());
         HEADERS.iter().for_each(|(name, text)| [name, text].iter().for_each(|part| put(part.as_bytes())));
-        format!("{}-sm_{architecture}-{:032x}.cubin", module.name(), hash.finish_128())
+        format!("{}-sm_{architecture}-{:032x}.bin", module.name(), hash.finish_128())
+    }
+
+    /// The latest architecture that the compiler knows, up to this one.
+    fn target(&self, architecture: u32) -> Result<u32> {
+        let mut n = 0;
+        // SAFETY: the functions write a count, and then so many numbers.
+        let known = unsafe {
+            check(sys::nvrtcGetNumSupportedArchs(&mut n), "tell its architectures")?;
+            let mut known: Vec<c_int> = vec![0; n.max(0) as usize];
+            check(sys::nvrtcGetSupportedArchs(known.as_mut_ptr()), "tell its architectures")?;
+            known
+        };
+        match known.into_iter().map(|known| known as u32).filter(|&known| known <= architecture).max() {
+            Some(target) => Ok(target),
+            None => {
+                let (major, minor) = self.version;
+                bail!(
+                    Device,
+                    "NVIDIA's compiler library (libnvrtc) {major}.{minor} cannot compile for sm_{architecture}"
+                )
+            }
+        }
     }
 
     fn compile(&self, module: &Module, architecture: u32) -> Result<Vec<u8>> {
+        let target = self.target(architecture)?;
+        let is_own = target == architecture;
         let mut options: Vec<CString> = OPTIONS.iter().map(|&option| option.to_owned()).collect();
-        options.push(c_string(&format!("--gpu-architecture=sm_{architecture}"))?);
+        let kind = if is_own { "sm" } else { "compute" };
+        options.push(c_string(&format!("--gpu-architecture={kind}_{target}"))?);
         options.extend(module.definition().as_deref().map(c_string).transpose()?);
         let options: Vec<*const c_char> = options.iter().map(|option| option.as_ptr()).collect();
         let program = Program::new(module)?;
@@ -127,14 +153,19 @@ impl Compiler {
         let status = unsafe { sys::nvrtcCompileProgram(program.0, options.len() as c_int, options.as_ptr()) };
         if status != sys::nvrtcResult::NVRTC_SUCCESS {
             let name = module.name();
-            bail!(Device, "compiling {name} for sm_{architecture} failed ({status:?}): {}", program.log());
+            bail!(Device, "compiling {name} for {kind}_{target} failed ({status:?}): {}", program.log());
         }
         let mut len = 0;
         // SAFETY: the program is compiled; the functions write a length, and then so many bytes.
         unsafe {
-            check(sys::nvrtcGetCUBINSize(program.0, &mut len), "give its code")?;
+            let of_code = |code: &mut Vec<u8>| match is_own {
+                true => sys::nvrtcGetCUBIN(program.0, code.as_mut_ptr().cast()),
+                false => sys::nvrtcGetPTX(program.0, code.as_mut_ptr().cast()),
+            };
+            let size = if is_own { sys::nvrtcGetCUBINSize } else { sys::nvrtcGetPTXSize };
+            check(size(program.0, &mut len), "give its code")?;
             let mut code = vec![0u8; len];
-            check(sys::nvrtcGetCUBIN(program.0, code.as_mut_ptr().cast()), "give its code")?;
+            check(of_code(&mut code), "give its code")?;
             Ok(code)
         }
     }
@@ -257,7 +288,11 @@ mod tests {
             let name = kernel.as_bytes();
             assert!(code.windows(name.len()).any(|window| window == name), "{kernel}");
         }
-        let error = compiler.compile(&Module::with_kernel("oribi_norm").unwrap(), 7).err().unwrap();
+        let norm = Module::with_kernel("oribi_norm").unwrap();
+        let error = compiler.compile(&norm, 7).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Device);
+        // An architecture that is newer than the compiler: text for the driver, which ends with zero.
+        let text = String::from_utf8(compiler.compile(&norm, 9999).unwrap()).unwrap();
+        assert!(text.contains(".target sm_") && text.contains("oribi_norm") && text.ends_with('\0'), "{text}");
     }
 }

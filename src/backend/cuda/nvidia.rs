@@ -112,7 +112,7 @@ impl Nvidia {
 
     fn load(&self, module: &Module) -> Result<sys::CUmodule> {
         let code = modules::code(module, self.architecture)?;
-        // SAFETY: the code is a whole cubin: it came from the compiler, or with its checksum from a file that we wrote.
+        // SAFETY: the code is a whole cubin, or a text that ends with zero: it came from the compiler, or with its checksum from a file that we wrote.
         let loaded = unsafe { result::module::load_data(code.as_ptr().cast()) };
         loaded.map_err(|error| {
             modules::forget(module, self.architecture);
