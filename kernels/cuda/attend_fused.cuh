@@ -1,6 +1,6 @@
-/* attend_fused.cuh - attention of few rows in one launch. A block has a split of a tile and key head: it projects the tile's queries for
- * itself, stores the keys and values of the rows that lie in its split, and attends; the last block of a tile and key head to
- * finish merges the splits. */
+/* attend_fused.cuh - attention of few rows in one launch. A block has a split of a tile and key head: it projects the tile's
+ * queries for itself, stores the keys and values of the rows that lie in its split, and attends; the last block of a tile and key
+ * head to finish merges the splits. */
 #ifndef ORIBI_CUDA_ATTEND_FUSED_CUH
 #define ORIBI_CUDA_ATTEND_FUSED_CUH
 
@@ -20,7 +20,8 @@ DEVICE_INLINE void project_tile(const oribi_cuda_attend_args &a, const block_que
     sync_warp();
   }
   for (uint32_t i = warp; i < n_rows; i += WARPS) {
-    if ((b.position + i) / ORIBI_SPLIT_LEN == b.start / ORIBI_SPLIT_LEN) project_kv<T>(a, b.first_row + i, b.kv_head, x);
+    const bool is_here = (b.position + i) / ORIBI_SPLIT_LEN == b.start / ORIBI_SPLIT_LEN;
+    if (is_here) project_kv<T>(a, b.first_row + i, b.kv_head, x);
   }
 }
 

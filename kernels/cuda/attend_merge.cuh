@@ -16,7 +16,8 @@ DEVICE_INLINE T load_state(const T *at) {
 /* Four elements, of one head or not, from all splits. states[i] is where the first split's state of the i-th is, of which it is
  * element d[i]. */
 template <bool one_head, bool fresh>
-DEVICE_INLINE void merge(const float *const states[4], const uint32_t d[4], uint64_t split_stride, uint32_t n_splits, float *y) {
+DEVICE_INLINE void merge(const float *const states[4], const uint32_t d[4], uint64_t split_stride, uint32_t n_splits,
+                         float *y) {
   constexpr int n = one_head ? 1 : 4;
   float base[n], l[n] = {};
   UNROLL
@@ -42,7 +43,9 @@ DEVICE_INLINE void merge(const float *const states[4], const uint32_t d[4], uint
     }
     if constexpr (one_head) {
       const float4 v = load_state<fresh>((const float4 *)(states[0] + s * split_stride + ORIBI_STATE_HEADER + d[0]));
-      y[0] = fmaf(w[0], v.x, y[0]), y[1] = fmaf(w[0], v.y, y[1]), y[2] = fmaf(w[0], v.z, y[2]), y[3] = fmaf(w[0], v.w, y[3]);
+      const float of[4] = {v.x, v.y, v.z, v.w};
+      UNROLL
+      for (int i = 0; i < 4; i++) y[i] = fmaf(w[0], of[i], y[i]);
     } else {
       UNROLL
       for (int i = 0; i < n; i++) {

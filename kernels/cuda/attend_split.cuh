@@ -131,15 +131,16 @@ DEVICE_INLINE void weigh(const oribi_cuda_attend_args &a, const block_queries &b
 /* Of the positions [from, to) those of this half warp: what they add to the elements d and d + 1 of all queries. With `some`
  * queries that do not see a position leave it out, else all see all. */
 template <class T, int n_queries, bool some>
-DEVICE_INLINE void add_values(const oribi_cuda_attend_args &a, const block_queries &b, const float *weights, uint32_t from,
-                              uint32_t to, uint32_t d, float acc[n_queries][2]) {
+DEVICE_INLINE void add_values(const oribi_cuda_attend_args &a, const block_queries &b, const float *weights,
+                              uint32_t from, uint32_t to, uint32_t d, float acc[n_queries][2]) {
   const head_shape s(a.head_dim);
   const uint32_t half = thread_x() % WARP / 16;
   [[maybe_unused]] constexpr int unrolled = some || n_queries >= 16 ? 1 : n_queries == 8 ? 2 : 4;
   NO_UNROLL
   while (from < to) {
     const uint8_t *values = tile_of(a, b.pages, b.start + from, b.kv_head).values;
-    const uint32_t page = from / ORIBI_PAGE_LEN * ORIBI_PAGE_LEN, end = page + ORIBI_PAGE_LEN < to ? page + ORIBI_PAGE_LEN : to;
+    const uint32_t page = from / ORIBI_PAGE_LEN * ORIBI_PAGE_LEN;
+    const uint32_t end = page + ORIBI_PAGE_LEN < to ? page + ORIBI_PAGE_LEN : to;
     UNROLL_BY(unrolled)
     for (uint32_t j = from + (from % 2 != half); j < end; j += 2) {
       const float2 v = T::value(values, s, j - page, d, T::value_scale(values, s, j - page, d));
@@ -165,7 +166,8 @@ DEVICE uint32_t clamped(uint32_t x, uint32_t low, uint32_t high) { return x < lo
 /* The weighted values, chunk by chunk of a head, to `sums`: [segment][query][element], where a segment is the part of the
  * positions that a warp has. */
 template <class T, int n_queries>
-DEVICE_INLINE void attend_values(const oribi_cuda_attend_args &a, const block_queries &b, const float *weights, float *sums) {
+DEVICE_INLINE void attend_values(const oribi_cuda_attend_args &a, const block_queries &b, const float *weights,
+                                 float *sums) {
   const head_shape s(a.head_dim);
   const uint32_t n_segments = attend_segments(s.dim), n_chunks = shape_ceil(s.dim, ATTEND_CHUNK);
   const uint32_t warp = thread_x() / WARP, lane = thread_x() % WARP, segment = warp % n_segments;

@@ -134,7 +134,9 @@ struct raw_scales {
   static constexpr bool is_float = f.scale == SCALE_F32 || f.scale == SCALE_F32_I8 || f.scale == SCALE_F32_I8_MIN ||
                                    f.scale == SCALE_F32_NIBBLE;
   static constexpr bool has_min_bytes = f.scale == SCALE_U8_MIN || f.scale == SCALE_F32_I8_MIN;
-  static constexpr bool has_bytes = f.scale != SCALE_F16 && f.scale != SCALE_F16_MIN && f.scale != SCALE_E8M0 && f.scale != SCALE_F32;
+  static constexpr bool has_bytes =
+      f.scale != SCALE_F16 && f.scale != SCALE_F16_MIN && f.scale != SCALE_E8M0 && f.scale != SCALE_F32;
+  static constexpr bool is_signed = f.scale == SCALE_I8 || f.scale == SCALE_F32_I8 || f.scale == SCALE_F32_I8_MIN;
   uint32_t d, m; /* of the block: bits of its scale, and of a second one */
   uint8_t sc[f.n_scales], mn;
 
@@ -152,10 +154,12 @@ struct raw_scales {
   }
 
   DEVICE_INLINE packed_scales of(int half) const {
-    const float scale = f.scale == SCALE_E8M0 ? f32_of_e8m0_half((uint8_t)d) : is_float ? float_of_bits(d) : float_of_half((uint16_t)d);
+    const float scale = f.scale == SCALE_E8M0 ? f32_of_e8m0_half((uint8_t)d)
+                        : is_float            ? float_of_bits(d)
+                                              : float_of_half((uint16_t)d);
     packed_scales r = {scale, 0.0f};
     if constexpr (f.scale == SCALE_F16_MIN) r.m = float_of_half((uint16_t)m);
-    if constexpr (f.scale == SCALE_I8 || f.scale == SCALE_F32_I8 || f.scale == SCALE_F32_I8_MIN) r.s = scale * (float)(int8_t)sc[half];
+    if constexpr (is_signed) r.s = scale * (float)(int8_t)sc[half];
     if constexpr (f.scale == SCALE_U8_MIN) r = {scale * (float)sc[half], -(float_of_half((uint16_t)m) * (float)mn)};
     if constexpr (f.scale == SCALE_NIBBLE_MIN) {
       r = {scale * (float)(sc[half] & 15), -(float_of_half((uint16_t)m) * (float)(sc[half] >> 4))};

@@ -104,7 +104,8 @@ oribi_cuda_launch oribi_cuda_attend_project_launch(const oribi_cuda_attend_args 
 oribi_cuda_launch oribi_cuda_attend_split_launch(const oribi_cuda_attend_args *args) {
   const uint32_t n_queries = oribi_cuda_attend_queries(args);
   const uint32_t n_parts = shape_ceil(args->n_heads / args->n_kv_heads * args->max_tile_rows, n_queries);
-  return launch(args->n_tiles, args->n_kv_heads * n_parts, args->n_splits, THREADS, attend_shared(args->head_dim, n_queries));
+  const uint32_t shared = attend_shared(args->head_dim, n_queries);
+  return launch(args->n_tiles, args->n_kv_heads * n_parts, args->n_splits, THREADS, shared);
 }
 
 oribi_cuda_launch oribi_cuda_attend_merge_launch(const oribi_cuda_attend_args *args) {

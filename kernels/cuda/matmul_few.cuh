@@ -107,7 +107,8 @@ DEVICE_INLINE void add_shares(const oribi_cuda_matmul_args &a, const unit_ring<W
 /* The products of a panel, by its number, of `n_panels` matrices with the block's tokens: [matrix][token][row] in shared memory,
  * for all threads. */
 template <class W, int n_tokens, int n_panels>
-DEVICE_INLINE const float *few_sums(const oribi_cuda_matmul_args &a, const oribi_cuda_weights *weights, uint32_t panel) {
+DEVICE_INLINE const float *few_sums(const oribi_cuda_matmul_args &a, const oribi_cuda_weights *weights,
+                                    uint32_t panel) {
   constexpr int n_tiles = n_tokens / ORIBI_CUDA_TILE;
   constexpr uint32_t n_sums = n_panels * n_tokens * ROWS;
   const uint32_t warp = thread_x() / WARP, lane = thread_x() % WARP, token = block_y() * n_tokens;

@@ -37,8 +37,9 @@ struct acts_stages {
     });
     if constexpr (with_sums) {
       uint8_t *sums = units + MANY_UNITS * ORIBI_CUDA_UNIT;
-      for_each<2 * ORIBI_CUDA_TILE / 4>(
-          chunk, [&](uint32_t i, uint64_t from) { copy_async(sums + 16 * i, (const uint8_t *)acts->sums + 16 * from); });
+      for_each<2 * ORIBI_CUDA_TILE / 4>(chunk, [&](uint32_t i, uint64_t from) {
+        copy_async(sums + 16 * i, (const uint8_t *)acts->sums + 16 * from);
+      });
     }
   }
 
@@ -103,7 +104,8 @@ DEVICE_INLINE void matmul_many(const oribi_cuda_matmul_args &a) {
   const uint32_t n_groups = shape_ceil(a.k, GROUP), n_chunks = shape_ceil(n_groups, each);
   const uint32_t n_units = shape_ceil(a.k, W::units.len);
   const uint32_t first_tile = block_y() * n_tiles, tiles_left = shape_ceil(a.n_tokens, ORIBI_CUDA_TILE) - first_tile;
-  const acts_stages<n_tiles, n_planes> stages = {&a.acts, n_groups, first_tile, tiles_left < n_tiles ? tiles_left : n_tiles};
+  const uint32_t tiles_here = tiles_left < n_tiles ? tiles_left : n_tiles;
+  const acts_stages<n_tiles, n_planes> stages = {&a.acts, n_groups, first_tile, tiles_here};
   const block_panels panels(a, block_x(), WARPS);
   const bool has_panel = panels.first + warp < panels.weights->n_panels;
   const uint8_t *panel = panels.weights->panels + (panels.first + warp) * panels.weights->panel_bytes;

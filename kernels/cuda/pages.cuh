@@ -83,7 +83,8 @@ struct kv_q4_0 {
     return keys + (slot / 16 * ((s.dim + 1) / 2) + d / 2) * 16 + slot % 16;
   }
   static DEVICE_INLINE uint16_t *key_scale_at(uint8_t *keys, head_shape s, uint32_t slot, uint32_t d) {
-    return (uint16_t *)(keys + ORIBI_PAGE_LEN * ((s.dim + 1) / 2)) + (slot / 16 * s.n_groups + d / GROUP) * 16 + slot % 16;
+    uint16_t *scales = (uint16_t *)(keys + ORIBI_PAGE_LEN * ((s.dim + 1) / 2));
+    return scales + (slot / 16 * s.n_groups + d / GROUP) * 16 + slot % 16;
   }
   /* Of elements d and d + 16 of a group. */
   static DEVICE_INLINE uint8_t *value_at(uint8_t *values, head_shape s, uint32_t slot, uint32_t d) {

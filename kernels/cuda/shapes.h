@@ -68,7 +68,9 @@ SHAPE(MANY_STAGE, MANY_UNITS *ORIBI_CUDA_UNIT + MANY_UNITS * 2 * ORIBI_CUDA_TILE
 /* Groups of 32 inputs in a stage. */
 SHAPE_FN uint32_t many_groups(uint32_t n_tiles, uint32_t n_planes) { return MANY_UNITS / (n_tiles * n_planes); }
 
-SHAPE_FN uint32_t many_shared(uint32_t n_tokens) { return MANY_STAGES * MANY_STAGE + WARPS * (uint32_t)ROWS * n_tokens * 4; }
+SHAPE_FN uint32_t many_shared(uint32_t n_tokens) {
+  return MANY_STAGES * MANY_STAGE + WARPS * (uint32_t)ROWS * n_tokens * 4;
+}
 
 /* ---- elementwise ---- */
 

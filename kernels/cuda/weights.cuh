@@ -32,7 +32,7 @@ struct weights_bf16 {
   static constexpr bool is_codes = false;
   static constexpr int elem_bytes = 2, planes = 1;
   static constexpr matmul_units units = matmul_units_of_floats(2);
-  static DEVICE_INLINE float element(const uint8_t *at) { return float_of_bits((uint32_t) * (const uint16_t *)at << 16); }
+  static DEVICE_INLINE float element(const uint8_t *at) { return f32_of_bf16(*(const uint16_t *)at); }
 };
 
 /* Names that contain the format's, after ORIBI_FORMAT is expanded. */

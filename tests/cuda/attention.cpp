@@ -279,6 +279,7 @@ static void check_layer(heads_shape heads, kv_type type, const std::vector<run> 
   const uint32_t n = (uint32_t)l.rows.size(), dim = heads.head_dim, width = heads.n_heads * dim;
   /* Pages as they were, and as all three kernels leave them. */
   std::vector<std::vector<uint8_t>> before, after;
+  const std::vector<float> qkv = l.qkv;
   for (const auto &page : l.pages) before.emplace_back(page->at(), page->at() + page->size());
   const attended all = attend(l, 0, n, how::whole);
   for (size_t i = 0; i < l.pages.size(); i++) {
@@ -321,6 +322,13 @@ static void check_layer(heads_shape heads, kv_type type, const std::vector<run> 
     same &= same_bits(alone.out.data(), &all.out[row * width], width);
   }
   check(same, what + ": rows alone");
+  /* The last row's values are seen by no other. */
+  l.qkv = qkv;
+  for (uint32_t i = 0; i < heads.n_kv_heads * dim; i++) l.qkv[(n - 1) * l.columns + l.value_column + i] = INFINITY;
+  const attended infinite = attend(l, 0, n, how::whole);
+  check(same_bits(infinite.out.data(), all.out.data(), (size_t)(n - 1) * width), what + ": values that are not seen");
+  for (size_t i = 0; i < l.pages.size(); i++) memcpy(l.pages[i]->at(), after[i].data(), after[i].size());
+  l.qkv = all.qkv;
   oribi_cuda_emulated_reverse(1);
   const attended again = attend(l, 0, n, how::without_projection);
   oribi_cuda_emulated_reverse(0);

@@ -24,7 +24,8 @@ OTHER_KERNELS(DECLARE)
 
 #define LIST(name) &name##_emulated,
 #define LIST_FORMAT(name, ...) FORMAT_KERNELS(LIST, name)
-static const emulated_kernel *const kernels[] = {FLOAT_FORMATS(LIST_FORMAT) PACKED_FORMATS(LIST_FORMAT) OTHER_KERNELS(LIST)};
+static const emulated_kernel *const kernels[] = {FLOAT_FORMATS(LIST_FORMAT) PACKED_FORMATS(LIST_FORMAT)
+                                                     OTHER_KERNELS(LIST)};
 
 static thread_local bool reversed_order = false;
 
@@ -39,9 +40,9 @@ extern "C" int oribi_cuda_emulated_launch(const char *name, const uint32_t grid[
   for (const emulated_kernel *kernel : kernels) {
     if (strcmp(kernel->name, name) != 0) continue;
     if (kernel->args_bytes != args_bytes) return ORIBI_CUDA_EMULATED_ARGUMENTS;
-    const bool fits = block[0] % WARP == 0 && block[0] > 0 && block[0] <= kernel->threads && block[1] == 1 && block[2] == 1 &&
-                      grid[0] > 0 && grid[0] <= 0x7fffffffu && grid[1] > 0 && grid[1] <= 65535 && grid[2] > 0 &&
-                      grid[2] <= 65535 && shared_bytes <= MOST_SHARED;
+    const bool fits = block[0] % WARP == 0 && block[0] > 0 && block[0] <= kernel->threads && block[1] == 1 &&
+                      block[2] == 1 && grid[0] > 0 && grid[0] <= 0x7fffffffu && grid[1] > 0 && grid[1] <= 65535 &&
+                      grid[2] > 0 && grid[2] <= 65535 && shared_bytes <= MOST_SHARED;
     if (!fits) return ORIBI_CUDA_EMULATED_SHAPE;
     return emulated_run(*kernel, grid, block[0], shared_bytes, args, reversed_order);
   }
