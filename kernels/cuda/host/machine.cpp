@@ -50,7 +50,7 @@ struct pending_copy {
   const uint8_t *from;
 };
 
-/* A place to go on from: by setjmp, which asks nothing of the kernel; sanitizers want to be told, and get swapcontext. */
+/* A place to go on from: by setjmp, which asks nothing of the system. Sanitizers want to be told. */
 struct context {
   ucontext_t full;
   jmp_buf quick;
@@ -86,20 +86,19 @@ struct machine {
 
 thread_local std::unique_ptr<machine> here;
 
+void switch_to(context &from, context &to, [[maybe_unused]] const void *stack, [[maybe_unused]] size_t stack_bytes) {
 #if SANITIZED
-void switch_to(context &from, context &to, const void *stack, size_t stack_bytes) {
   __sanitizer_start_switch_fiber(&from.fake_stack, stack, stack_bytes);
-  swapcontext(&from.full, &to.full);
-  __sanitizer_finish_switch_fiber(from.fake_stack, nullptr, nullptr);
-}
-#else
-void switch_to(context &from, context &to, const void *, size_t) {
-  if (_setjmp(from.quick) != 0) return;
-  if (to.entered) _longjmp(to.quick, 1);
-  to.entered = true;
-  setcontext(&to.full);
-}
 #endif
+  if (_setjmp(from.quick) == 0) {
+    if (to.entered) _longjmp(to.quick, 1);
+    to.entered = true;
+    setcontext(&to.full);
+  }
+#if SANITIZED
+  __sanitizer_finish_switch_fiber(from.fake_stack, nullptr, nullptr);
+#endif
+}
 
 /* Back to the scheduler, until it chooses this fiber again. */
 void leave() {
