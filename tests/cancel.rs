@@ -19,8 +19,8 @@ const MODELS: [&str; 2] = ["SmolLM2-135M-Instruct.Q4_1.gguf", "gemma-3-270m-q4_k
 
 /// What is promised; code that is not optimised gets more. Packing and computing are C and optimised in every build.
 const LIMIT: Duration = Duration::from_millis(if cfg!(debug_assertions) { 100 } else { 50 });
-/// Attempts at each moment until one is within the limit: other programs may take the cores away for longer than that.
-const ATTEMPTS: usize = 10;
+/// Attempts at each moment, the best of which counts: other tests and programs run beside this one.
+const ATTEMPTS: usize = 3;
 
 fn models() -> impl Iterator<Item = PathBuf> {
     MODELS.into_iter().map(common::model)
@@ -51,16 +51,9 @@ fn time_to_stop(delay: Duration, work: impl FnOnce(&Arc<AtomicBool>, &dyn Fn()) 
     was_cancelled.then(|| returned.saturating_duration_since(asked.expect("a request")))
 }
 
-/// Holds the best of a few attempts to the limit. Whether the work was stopped at all.
+/// Measures the best of a few attempts, and holds it to the limit. Whether the work was stopped at all.
 fn check(what: &str, mut attempt: impl FnMut() -> Option<Duration>) -> bool {
-    let mut best: Option<Duration> = None;
-    for _ in 0..ATTEMPTS {
-        let took = attempt();
-        best = best.into_iter().chain(took).min();
-        if best.is_none_or(|best| best <= LIMIT) {
-            break;
-        }
-    }
+    let best = (0..ATTEMPTS).filter_map(|_| attempt()).min();
     match best {
         Some(best) => println!("{what}: stopped after {:.1} ms", best.as_secs_f64() * 1e3),
         None => println!("{what}: done before"),
