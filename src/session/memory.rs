@@ -96,13 +96,13 @@ pub fn predict_gpu_memory(
     n_threads: usize,
 ) -> Result<GpuPrediction> {
     let hparams = HyperParams::from_gguf(gguf)?;
+    let options = check_options(options, &hparams)?;
     let weights = stored_bytes::<Gpu>(gguf, storage, n_threads)?;
-    let scratch = scratch_bytes::<Gpu>(&hparams, &check_options(options, &hparams)?, n_threads);
-    let cpu = predict_memory(gguf, storage, options, n_threads)?;
+    let scratch = scratch_bytes::<Gpu>(&hparams, &options, n_threads);
+    let cpu = predict_memory(gguf, storage, &options, n_threads)?;
     let n_tensors = gguf.tensors().len() as u64;
     let buffers = GPU_BUFFER_BYTES.saturating_mul(n_tensors.saturating_add(GPU_BUFFERS));
     let gpu = MemoryPrediction { weights, scratch, vocabulary: 0, other: buffers, ..cpu }.with_total();
-    let options = check_options(options, &hparams)?;
     let values = (options.max_outputs as u64).saturating_mul((hparams.n_vocab + hparams.dim + 32) as u64);
     let host = MemoryPrediction {
         weights: GPU_DESK_BYTES,
