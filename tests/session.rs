@@ -14,38 +14,7 @@ use oribi::dtype::DType;
 use oribi::gguf::Gguf;
 use oribi::model::{Model, ModelOptions};
 use oribi::session::{Batch, Control, KvType, Numerics, Role, Session, SessionOptions, predict_memory};
-use tiny::{Shape, tiny, write};
-
-/// Every format that weights are computed in.
-const FORMATS: &[DType] = &[
-    DType::F32,
-    DType::F16,
-    DType::BF16,
-    DType::Q4_0,
-    DType::Q4_1,
-    DType::Q5_0,
-    DType::Q5_1,
-    DType::Q8_0,
-    DType::Q8_1,
-    DType::Q2_K,
-    DType::Q3_K,
-    DType::Q4_K,
-    DType::Q5_K,
-    DType::Q6_K,
-    DType::Q8_K,
-    DType::IQ4_NL,
-    DType::IQ4_XS,
-    DType::MXFP4,
-    DType::IQ1_S,
-    DType::IQ1_M,
-    DType::IQ2_XXS,
-    DType::IQ2_XS,
-    DType::IQ2_S,
-    DType::IQ3_XXS,
-    DType::IQ3_S,
-    DType::TQ1_0,
-    DType::TQ2_0,
-];
+use tiny::{FORMATS, Shape, tiny, write};
 
 fn options(n_threads: usize, isa: Option<Isa>) -> ModelOptions<'static> {
     let cpu = CpuOptions { n_threads: Some(n_threads), isa, ..Default::default() };

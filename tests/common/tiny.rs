@@ -4,6 +4,38 @@ use half::f16;
 use oribi::dtype::DType;
 use oribi::gguf::GgufBuilder;
 
+/// Every format that weights are computed in.
+#[allow(dead_code, reason = "some test binaries make models of a few formats only")]
+pub const FORMATS: &[DType] = &[
+    DType::F32,
+    DType::F16,
+    DType::BF16,
+    DType::Q4_0,
+    DType::Q4_1,
+    DType::Q5_0,
+    DType::Q5_1,
+    DType::Q8_0,
+    DType::Q8_1,
+    DType::Q2_K,
+    DType::Q3_K,
+    DType::Q4_K,
+    DType::Q5_K,
+    DType::Q6_K,
+    DType::Q8_K,
+    DType::IQ4_NL,
+    DType::IQ4_XS,
+    DType::MXFP4,
+    DType::IQ1_S,
+    DType::IQ1_M,
+    DType::IQ2_XXS,
+    DType::IQ2_XS,
+    DType::IQ2_S,
+    DType::IQ3_XXS,
+    DType::IQ3_S,
+    DType::TQ1_0,
+    DType::TQ2_0,
+];
+
 /// The sizes of a tiny model. Two query heads share a key head.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
