@@ -120,19 +120,6 @@ impl Nvidia {
         })
     }
 
-    /// Copy without waiting.
-    unsafe fn begin_write(&self, to: Address, from: *const u8, n_bytes: usize) -> Result<()> {
-        // SAFETY: by the caller's promise.
-        let status = unsafe { sys::cuMemcpyHtoDAsync_v2(to, from.cast(), n_bytes, self.stream) };
-        status.result().map_err(failed("copy to the GPU"))
-    }
-
-    unsafe fn begin_read(&self, from: Address, to: *mut u8, n_bytes: usize) -> Result<()> {
-        // SAFETY: by the caller's promise.
-        let status = unsafe { sys::cuMemcpyDtoHAsync_v2(to.cast(), from, n_bytes, self.stream) };
-        status.result().map_err(failed("copy from the GPU"))
-    }
-
     fn wait(&self) -> Result<()> {
         // SAFETY: the stream lives as long as `self`.
         unsafe { result::stream::synchronize(self.stream) }.map_err(failed("wait for the GPU"))
@@ -190,29 +177,29 @@ impl Driver for Nvidia {
     }
 
     unsafe fn write(&self, to: Address, from: &[u8]) -> Result<()> {
-        self.enter()?;
-        // SAFETY: by the caller's promise; the copy ends before `from` does.
-        unsafe { self.begin_write(to, from.as_ptr(), from.len())? }
+        // SAFETY: by the caller's promise; the copy ends before `from` does, wherever that lies.
+        unsafe { self.write_later(to, from.as_ptr(), from.len())? }
         self.wait()
     }
 
     unsafe fn read(&self, from: Address, to: &mut [u8]) -> Result<()> {
-        self.enter()?;
-        // SAFETY: by the caller's promise; the copy ends before `to` does.
-        unsafe { self.begin_read(from, to.as_mut_ptr(), to.len())? }
+        // SAFETY: by the caller's promise; the copy ends before `to` does, wherever that lies.
+        unsafe { self.read_later(from, to.as_mut_ptr(), to.len())? }
         self.wait()
     }
 
     unsafe fn write_later(&self, to: Address, from: *const u8, n_bytes: usize) -> Result<()> {
         self.enter()?;
         // SAFETY: by the caller's promise.
-        unsafe { self.begin_write(to, from, n_bytes) }
+        let status = unsafe { sys::cuMemcpyHtoDAsync_v2(to, from.cast(), n_bytes, self.stream) };
+        status.result().map_err(failed("copy to the GPU"))
     }
 
     unsafe fn read_later(&self, from: Address, to: *mut u8, n_bytes: usize) -> Result<()> {
         self.enter()?;
         // SAFETY: by the caller's promise.
-        unsafe { self.begin_read(from, to, n_bytes) }
+        let status = unsafe { sys::cuMemcpyDtoHAsync_v2(to.cast(), from, n_bytes, self.stream) };
+        status.result().map_err(failed("copy from the GPU"))
     }
 
     unsafe fn copy(&self, from: Address, to: Address, n_bytes: usize) -> Result<()> {
