@@ -24,4 +24,4 @@ mod sensitivity;
 
 pub use allocate::{Choice, allocate};
 pub use errors::{TensorErrors, candidates, errors};
-pub use sensitivity::{Sensitivity, measure};
+pub use sensitivity::{Sensitivity, measure, measured_model};

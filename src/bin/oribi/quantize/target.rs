@@ -8,7 +8,7 @@ use oribi::backend::cpu::CpuOptions;
 use oribi::dtype::DType;
 use oribi::eval::{Baseline, ChunkOptions, Chunks, Runtime};
 use oribi::gguf::Gguf;
-use oribi::model::{Model, ModelOptions};
+use oribi::model::Model;
 use oribi::quantize::{Options, Plan, RecipeFile};
 use oribi::session::Numerics;
 use oribi::tune::{self, Choice, Sensitivity, TensorErrors};
@@ -161,7 +161,7 @@ impl Search<'_, '_> {
         let text = std::fs::read_to_string(self.text)
             .map_err(|e| Error::io(format_args!("read {}", self.text.display()), e))?;
         let cpu = CpuOptions { n_threads: self.options.n_threads, ..CpuOptions::default() };
-        let model = Model::load(self.gguf.clone(), ModelOptions { cpu, ..ModelOptions::default() })?;
+        let model = tune::measured_model(self.gguf, cpu)?;
         let options = ChunkOptions { chunk_len: CHUNK_LEN, n_chunks: Some(self.n_chunks), ..ChunkOptions::default() };
         let chunks = Chunks::of_text(model.tokenizer(), &text, &options)?;
         let mut store = Store::open(&model, &chunks, &self.importance_id)?;
