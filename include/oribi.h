@@ -644,6 +644,7 @@ typedef struct oribi_model oribi_model;
  * - huge_pages (a bool): ask the system for huge pages for the weights
  * - max_memory (an integer): bytes that a model with one session may take; more is refused, before anything is read and before a session is made; 0 is no limit
  * - device (a text): what the model runs on: cpu, cuda or cuda:N for an NVIDIA GPU, auto for the first GPU that can be used, else the CPU
+ * - gpu_layers (an integer): blocks of the model that are on the GPU, for models larger than its memory; the CPU computes the others; -1 is all
  * - max_gpu_memory (an integer): the same as max_memory for a GPU's own memory; 0 is what is free there
  *
  * For sessions:

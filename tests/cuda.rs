@@ -3,114 +3,24 @@
 
 #![cfg(feature = "cuda-emulated")]
 
+#[path = "common/gpu.rs"]
+mod gpu;
 #[path = "common/tiny.rs"]
 mod tiny;
 
 use std::path::Path;
-use std::process::Output;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use gpu::*;
 use oribi::ErrorKind;
-use oribi::backend::cpu::CpuOptions;
 use oribi::backend::{Device, Storage};
-use oribi::dtype::DType;
 use oribi::gguf::Gguf;
 use oribi::model::{Model, ModelOptions};
 use oribi::session::{
     Batch, Control, InputSquares, KvType, Numerics, Pooling, Role, SequenceId, Session, SessionOptions,
     check_gpu_memory, predict_gpu_memory,
 };
-use tiny::{FORMATS, Shape, tiny, write};
-
-const CPU: Device = Device::Cpu;
-const GPU: Device = Device::Cuda(0);
-
-/// Divergence, in nats, that two roundings of activations to 16 bits may cause, and one to 8 bits in prompts.
-const PORTABLE: f64 = 1e-6;
-const NATIVE: f64 = 2e-4;
-
-fn options(device: Device) -> ModelOptions<'static> {
-    let cpu = CpuOptions { n_threads: Some(2), ..Default::default() };
-    ModelOptions { device, cpu, ..Default::default() }
-}
-
-fn load(gguf: &Gguf, device: Device) -> Arc<Model> {
-    Model::load(gguf.clone(), options(device)).unwrap()
-}
-
-fn file(shape: Shape) -> Gguf {
-    Gguf::from_bytes(write(tiny(shape))).unwrap()
-}
-
-/// A model whose rows are short: a pass takes the emulation little time.
-fn small(arch: &'static str, n_blocks: usize) -> Gguf {
-    file(Shape { dim: 64, head_dim: 16, ffn_dim: 96, n_blocks, ..Shape::new(arch, DType::Q5_0) })
-}
-
-/// Options that the tests share: room for a few sequences.
-fn sized(numerics: Numerics) -> SessionOptions {
-    SessionOptions { n_ctx: 600, n_sequences: 20, max_outputs: 64, numerics, ..Default::default() }
-}
-
-fn session(model: &Arc<Model>, numerics: Numerics) -> Session {
-    Session::new(model, &sized(numerics)).unwrap()
-}
-
-fn prompt(n: usize) -> Vec<u32> {
-    (0..n as u32).map(|i| (i * 37 + 11) % 300).collect()
-}
-
-/// The logits of every position of a text, read as a prompt.
-fn logits_of_all(model: &Arc<Model>, tokens: &[u32], options: &SessionOptions) -> Vec<Vec<f32>> {
-    let mut session = Session::new(model, &SessionOptions { max_outputs: tokens.len(), ..options.clone() }).unwrap();
-    let sequence = session.new_sequence().unwrap();
-    let mut batch = Batch::new();
-    tokens.iter().for_each(|&token| batch.push(sequence, token, Role::Prompt, true));
-    session.decode(&batch).unwrap();
-    (0..tokens.len()).map(|i| session.logits(i).unwrap().to_vec()).collect()
-}
-
-fn log_softmax(logits: &[f32]) -> Vec<f64> {
-    let max = logits.iter().fold(f64::NEG_INFINITY, |m, &l| m.max(f64::from(l)));
-    let sum: f64 = logits.iter().map(|&l| (f64::from(l) - max).exp()).sum();
-    logits.iter().map(|&l| f64::from(l) - max - sum.ln()).collect()
-}
-
-/// The mean divergence of `b` from `a`, and the largest distance of logits beside the largest logit.
-fn compare(a: &[Vec<f32>], b: &[Vec<f32>]) -> (f64, f64) {
-    assert_eq!(a.len(), b.len());
-    let (mut kld, mut distance, mut largest) = (0.0, 0f64, 0f64);
-    for (a, b) in a.iter().zip(b) {
-        assert!(a.iter().chain(b).all(|l| l.is_finite()), "a logit is not finite");
-        let (p, q) = (log_softmax(a), log_softmax(b));
-        kld += p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>();
-        for (&a, &b) in a.iter().zip(b) {
-            distance = distance.max((f64::from(a) - f64::from(b)).abs());
-            largest = largest.max(f64::from(a).abs());
-        }
-    }
-    assert!(largest > 1e-3, "all logits are zero");
-    (kld / a.len() as f64, distance / largest)
-}
-
-fn bits(logits: &[f32]) -> Vec<u32> {
-    logits.iter().map(|l| l.to_bits()).collect()
-}
-
-fn best(logits: &[f32]) -> u32 {
-    (0u32..).zip(logits).max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0
-}
-
-/// What a sequence generates, always the most probable token.
-fn greedy(session: &mut Session, sequence: SequenceId, n: usize) -> Vec<u32> {
-    let mut tokens = vec![best(session.logits(0).unwrap())];
-    while tokens.len() < n {
-        session.decode(&Batch::generated(sequence, tokens[tokens.len() - 1])).unwrap();
-        tokens.push(best(session.logits(0).unwrap()));
-    }
-    tokens
-}
+use tiny::{FORMATS, Shape};
 
 #[test]
 fn every_format_computes_what_the_cpu_computes() {
@@ -340,28 +250,6 @@ fn a_gpu_that_is_not_there_is_an_error() {
     assert!(error.to_string().contains("63"), "{error}");
 }
 
-/// `oribi` with arguments; on the emulated GPU of `memory` bytes, unless the test runs on a GPU.
-fn oribi(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    let mut command = assert_cmd::Command::cargo_bin("oribi").unwrap();
-    command.args(arguments).envs(environment.iter().copied()).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn is_emulated() -> bool {
-    std::env::var_os("ORIBI_CUDA_DRIVER").is_none_or(|name| name != "nvidia")
-}
-
-/// A tiny model in a file.
-fn stored(folder: &Path) -> String {
-    let path = folder.join("tiny.gguf");
-    let shape = Shape { dim: 64, head_dim: 16, ffn_dim: 96, n_blocks: 2, ..Shape::new("llama", DType::Q5_0) };
-    std::fs::write(&path, write(tiny(shape))).unwrap();
-    path.to_str().unwrap().to_string()
-}
-
 #[test]
 fn the_program_runs_on_the_gpu() {
     let folder = tempfile::tempdir().unwrap();
@@ -394,9 +282,9 @@ fn a_run_that_a_gpu_has_no_memory_for_is_refused() {
     let model = stored(folder.path());
     let gguf = Gguf::open(Path::new(&model)).unwrap();
     let options = SessionOptions { n_ctx: 100, ..Default::default() };
-    let needed = predict_gpu_memory(&gguf, Storage::Packed, &options, 1).unwrap().gpu;
-    assert!(check_gpu_memory(&gguf, Storage::Packed, &options, 1, needed.total).is_ok());
-    let error = check_gpu_memory(&gguf, Storage::Packed, &options, 1, needed.total - 1).err().unwrap();
+    let needed = predict_gpu_memory(&gguf, Storage::Packed, &options, 1, None).unwrap().gpu;
+    assert!(check_gpu_memory(&gguf, Storage::Packed, &options, 1, None, needed.total).is_ok());
+    let error = check_gpu_memory(&gguf, Storage::Packed, &options, 1, None, needed.total - 1).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::OutOfMemory);
     assert!(error.to_string().contains(&needed.total.to_string()), "{error}");
 

@@ -89,6 +89,10 @@ impl Backend for Cuda {
         match *self {}
     }
 
+    fn write_rows<'a>(&self, _: &mut Rows, _: usize, _: &dyn Fn(usize) -> &'a [f32]) -> Result<()> {
+        match *self {}
+    }
+
     fn pages(&self, _: CacheShape) -> Pages {
         match *self {}
     }

@@ -208,6 +208,10 @@ impl Backend for Machine {
         dispatch!(self, one => one.read_row(of(rows), row))
     }
 
+    fn write_rows<'a>(&self, rows: &mut Rows, n_rows: usize, row: &dyn Fn(usize) -> &'a [f32]) -> Result<()> {
+        dispatch!(self, one => one.write_rows(of_mut(rows), n_rows, row))
+    }
+
     #[allow(unreachable_code)] // the arm of the GPU, without CUDA
     fn pages(&self, shape: CacheShape) -> Pages {
         make!(self, one => one.pages(shape))

@@ -251,6 +251,8 @@ pub trait Backend: Send + Sync + Sized + 'static {
     fn rows(&self, capacity: usize, n: usize, usage: RowsUse) -> Result<Self::Rows>;
     /// The first `n` values of row `row`, after a pass that [published](Ops::publish) them.
     fn read_row<'a>(&self, rows: &'a Self::Rows, row: usize) -> &'a [f32];
+    /// Fill the first `n_rows` rows, the i-th with the values that `row` gives for i. No pass is running.
+    fn write_rows<'a>(&self, rows: &mut Self::Rows, n_rows: usize, row: &dyn Fn(usize) -> &'a [f32]) -> Result<()>;
     /// An empty pool of pages.
     fn pages(&self, shape: CacheShape) -> Self::Pages;
     /// Add a page to the pool; its number is the count before.

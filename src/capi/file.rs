@@ -167,7 +167,7 @@ pub unsafe extern "C" fn oribi_file_predict_memory(
         let (storage, session) = (settings.storage, &settings.session);
         let needed = match settings.device.resolved() {
             Device::Cpu => predict_memory(&file.0, storage, session, n_threads)?,
-            _ => predict_gpu_memory(&file.0, storage, session, n_threads)?.gpu,
+            _ => predict_gpu_memory(&file.0, storage, session, n_threads, settings.gpu_layers)?.gpu,
         };
         out.set(match part {
             part if part == oribi_memory::TOTAL as i32 => needed.total,

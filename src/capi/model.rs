@@ -13,7 +13,7 @@ use super::status::oribi_status;
 use super::text::c_name;
 use crate::backend::cpu::cores;
 use crate::backend::{Device, Storage};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, bail};
 use crate::gguf::Gguf;
 use crate::model::{Model, ModelOptions};
 use crate::session::{check_gpu_memory, check_memory};
@@ -40,13 +40,18 @@ fn load(gguf: &Gguf, settings: &Settings) -> Result<Arc<Model>> {
     hooks.check()?;
     let n_threads = settings.cpu.n_threads.unwrap_or_else(cores::default_threads);
     let device = settings.device.resolved();
-    check_budget(gguf, device, settings.storage, settings, n_threads)?;
+    if device == Device::Cpu && settings.device == Device::Cpu && settings.gpu_layers.is_some() {
+        bail!(InvalidArgument, "option gpu_layers needs option device to be cuda or auto");
+    }
+    let gpu_layers = settings.gpu_layers.filter(|_| device != Device::Cpu);
+    check_budget(gguf, (device, gpu_layers), settings.storage, settings, n_threads)?;
     let watch = Watch::new(hooks);
     let progress = |done, total| {
         watch.progress(oribi_phase::LOAD, done, total);
         !watch.stop()
     };
-    let options = ModelOptions { cpu: settings.cpu, device, storage: settings.storage, progress: Some(&progress) };
+    let options =
+        ModelOptions { cpu: settings.cpu, device, gpu_layers, storage: settings.storage, progress: Some(&progress) };
     let model = Model::load(gguf.clone(), options)?;
     for note in model.tokenizer().notes() {
         hooks.log(oribi_log_level::WARNING, &format!("tokenizer: {note}"));
@@ -55,11 +60,11 @@ fn load(gguf: &Gguf, settings: &Settings) -> Result<Arc<Model>> {
     Ok(model)
 }
 
-/// Refuse what the options max_memory and max_gpu_memory do not allow: a model on a device, its weights in `storage`, with one session of
-/// these settings.
+/// Refuse what the options max_memory and max_gpu_memory do not allow: a model on a device, with so many of its blocks on a GPU, its
+/// weights in `storage`, with one session of these settings.
 pub(super) fn check_budget(
     gguf: &Gguf,
-    device: Device,
+    (device, gpu_layers): (Device, Option<usize>),
     storage: Storage,
     settings: &Settings,
     n_threads: usize,
@@ -73,7 +78,7 @@ pub(super) fn check_budget(
         return Ok(());
     }
     let gpu_budget = settings.max_gpu_memory.unwrap_or(u64::MAX);
-    let needed = check_gpu_memory(gguf, storage, &settings.session, n_threads, gpu_budget)
+    let needed = check_gpu_memory(gguf, storage, &settings.session, n_threads, gpu_layers, gpu_budget)
         .map_err(|e| e.within("option max_gpu_memory"))?;
     if needed.host.total > budget {
         return Err(within(Error::new(
@@ -92,7 +97,7 @@ fn summary(model: &Model) -> String {
         model.hparams().n_blocks,
         model.hparams().dim,
         model.tokenizer().n_vocab(),
-        model.machine().name(),
+        model.place(),
         model.cpu().kernels().isa().name(),
         model.cpu().team().n_threads(),
         if model.storage() == Storage::Packed { "packed" } else { "left in the file" },

@@ -48,7 +48,13 @@ pub unsafe extern "C" fn oribi_model_perplexity(
         settings.session =
             Runtime::sizes(SessionOptions { n_ctx: chunk.chunk_len, ..settings.session }, model.hparams().n_vocab);
         let n_threads = model.cpu().team().n_threads();
-        check_budget(model.gguf(), model.machine().device(), model.storage(), &settings, n_threads)?;
+        check_budget(
+            model.gguf(),
+            (model.machine().device(), model.gpu_layers()),
+            model.storage(),
+            &settings,
+            n_threads,
+        )?;
         let watch = Arc::new(Watch::new(settings.hooks.clone()));
         let asked = watch.clone();
         let mut runtime = Runtime::with(model, settings.session)?.with_stop(move || asked.stop());

@@ -100,7 +100,13 @@ pub unsafe extern "C" fn oribi_session_new(
             unsafe { (handle(model, "model")?, oribi_options::settings(options)?, Out::new(session, "session")?) };
         let model: &Arc<Model> = &model.model;
         let n_threads = model.cpu().team().n_threads();
-        check_budget(model.gguf(), model.machine().device(), model.storage(), &settings, n_threads)?;
+        check_budget(
+            model.gguf(),
+            (model.machine().device(), model.gpu_layers()),
+            model.storage(),
+            &settings,
+            n_threads,
+        )?;
         let shared = Shared { session: Session::new(model, &settings.session)?, hooks: settings.hooks };
         give(out, oribi_session { shared: Arc::new(Guarded::new(shared)) });
         Ok(())

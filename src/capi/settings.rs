@@ -24,6 +24,7 @@ pub(super) struct Settings {
     pub storage: Storage,
     pub max_memory: Option<u64>,
     pub max_gpu_memory: Option<u64>,
+    pub gpu_layers: Option<usize>,
     pub session: SessionOptions,
     pub sampler: SamplerOptions,
     pub generate: GenerateOptions,
@@ -230,6 +231,12 @@ pub(super) static OPTIONS: &[Row] = &[
         c"what the model runs on: cpu, cuda or cuda:N for an NVIDIA GPU, auto for the first GPU that can be used, else the CPU",
         Kind::Text(|s, v| v.parse::<Device>().map(|device| s.device = device)),
         device
+    ),
+    option!(
+        c"gpu_layers",
+        c"blocks of the model that are on the GPU, for models larger than its memory; the CPU computes the others; -1 is all",
+        Kind::Int(-1..=i32::MAX as i64, |s, v| s.gpu_layers = usize::try_from(v).ok()),
+        gpu_layers
     ),
     option!(
         c"max_gpu_memory",

@@ -4,6 +4,7 @@ pub mod arch;
 mod building;
 mod hparams;
 mod identity;
+mod parts;
 mod replace;
 mod weights;
 
@@ -21,6 +22,7 @@ use self::building::Building;
 #[cfg(feature = "synth")]
 pub(crate) use self::hparams::limit;
 pub use self::hparams::{HyperParams, Rope};
+pub(crate) use self::parts::{Part, Share, Stage, shares};
 pub use self::weights::Progress;
 pub(crate) use self::weights::{Weights, packing_bytes, stored_bytes};
 
@@ -29,6 +31,9 @@ pub(crate) use self::weights::{Weights, packing_bytes, stored_bytes};
 pub struct ModelOptions<'a> {
     /// What the model runs on.
     pub device: Device,
+    /// Blocks that are on the GPU, the first ones; the CPU computes the others. `None`, or more than there are, for all. With a
+    /// model on the CPU it is refused.
+    pub gpu_layers: Option<usize>,
     /// How to use the CPU. Beside a GPU it packs the weights.
     pub cpu: CpuOptions,
     /// Where the weights are while the model runs.
@@ -45,9 +50,9 @@ pub struct Model {
     tokenizer: Arc<Tokenizer>,
     weights: Weights<Machine>,
     identity: [u8; 16],
-    is_native: bool,
     storage: Storage,
-    machine: Arc<Machine>,
+    parts: Vec<Part>,
+    stages: Vec<Stage>,
     load_time: Duration,
 }
 
@@ -74,7 +79,8 @@ impl Model {
         let progress = options.progress.unwrap_or(&go_on);
         let n_bytes = gguf.tensors().iter().map(|tensor| tensor.n_bytes()).sum();
         let building = Building::start(&gguf, &|| progress(0, n_bytes))?;
-        let (weights, sample) = weights::bind(&*machine, &gguf, &hparams, options.storage, progress)?;
+        let mut parts = parts::parts(machine, hparams.n_blocks, options.gpu_layers)?;
+        let (weights, sample) = weights::bind(&parts, &gguf, &hparams, options.storage, progress)?;
         let tokenizer = Arc::new(building.finish(|| progress(n_bytes, n_bytes))?);
         if tokenizer.n_vocab() > hparams.n_vocab {
             bail!(
@@ -84,15 +90,15 @@ impl Model {
                 hparams.n_vocab
             );
         }
-        let is_native = is_native(&machine, &weights);
+        parts.iter_mut().for_each(|part| part.is_native = is_native(part, &weights));
         Ok(Arc::new(Model {
             weights,
             identity: sample.identity(&gguf),
-            is_native,
             storage: options.storage,
             tokenizer,
             hparams,
-            machine,
+            stages: parts::stages(&parts),
+            parts,
             load_time: start.elapsed(),
             gguf,
         }))
@@ -113,14 +119,45 @@ impl Model {
         &self.tokenizer
     }
 
-    /// The machine that it is bound to.
+    /// The machine that it is bound to: where some of its blocks are on a GPU, that GPU.
     pub fn machine(&self) -> &Arc<Machine> {
-        &self.machine
+        &self.parts[0].machine
     }
 
     /// The CPU: that machine itself, or the one beside the GPU.
     pub fn cpu(&self) -> &Arc<Cpu> {
-        self.machine.cpu()
+        self.machine().cpu()
+    }
+
+    /// Blocks that are on the GPU, where the CPU has others; `None` where one machine has them all.
+    pub fn gpu_layers(&self) -> Option<usize> {
+        (self.parts.len() > 1).then(|| self.parts[0].share.blocks.len())
+    }
+
+    /// What it runs on, for people.
+    pub fn place(&self) -> String {
+        let name = self.machine().name();
+        match self.gpu_layers() {
+            Some(n) => format!("{name} with {n} of {} blocks, the others on the CPU", self.hparams.n_blocks),
+            None => name,
+        }
+    }
+
+    /// The machines with their blocks, the main one first.
+    pub(crate) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// In which order they compute.
+    pub(crate) fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    /// The machine that a tensor is on.
+    pub(crate) fn machine_of(&self, tensor: &str) -> &Arc<Machine> {
+        let block = parts::block_of(tensor);
+        let holder = self.parts.iter().find(|part| block.is_some_and(|block| part.share.blocks.contains(&block)));
+        holder.map_or(self.machine(), |part| &part.machine)
     }
 
     /// What tells this model from others: an XXH3 hash of 128 bits over the header of every file, byte for byte (architecture,
@@ -143,9 +180,10 @@ impl Model {
         self.gguf.tensors().iter().filter(|t| read(&t.name)).map(|t| t.n_bytes()).sum()
     }
 
-    /// Whether prompts can be computed in native arithmetic: the machine has a matrix unit, with kernels for every matrix of a block.
+    /// Whether prompts can be computed in native arithmetic: the machine has a matrix unit, with kernels for every matrix of a block. Of
+    /// two machines one may have it alone.
     pub fn is_native(&self) -> bool {
-        self.is_native
+        self.parts.iter().any(|part| part.is_native && !part.share.blocks.is_empty())
     }
 
     /// Where the weights are.
@@ -158,7 +196,8 @@ impl Model {
     }
 }
 
-/// Whether every matrix of a block has kernels for native arithmetic.
-fn is_native(machine: &Machine, weights: &Weights<Machine>) -> bool {
-    weights.blocks.iter().flat_map(|block| block.matrices()).all(|matrix| machine.is_native(matrix))
+/// Whether every matrix of a part's blocks has kernels for native arithmetic.
+fn is_native(part: &Part, weights: &Weights<Machine>) -> bool {
+    let blocks = &weights.blocks[part.share.blocks.clone()];
+    blocks.iter().flat_map(|block| block.matrices()).all(|matrix| part.machine.is_native(matrix))
 }

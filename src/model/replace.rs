@@ -9,7 +9,7 @@ use std::time::Instant;
 use twox_hash::XxHash3_128;
 
 use super::weights::Block;
-use super::{Model, Weights, is_native};
+use super::{Model, Part, Weights, is_native};
 use crate::backend::{Backend, Machine, MatrixShape, Storage};
 use crate::dtype::DType;
 use crate::error::{Result, bail};
@@ -35,16 +35,22 @@ impl Model {
         hash.write(&self.identity);
         hash.write(name.as_bytes());
         hash.write(&bytes);
-        let store = self.machine.store(Storage::Packed, &[MatrixShape { ..shape }])?;
-        *slot = self.machine.matrix(&store, shape, TensorBytes::from_owner(bytes), &|| false)?;
+        let machine = self.machine_of(name);
+        let store = machine.store(Storage::Packed, &[MatrixShape { ..shape }])?;
+        *slot = machine.matrix(&store, shape, TensorBytes::from_owner(bytes), &|| false)?;
+        let part = |part: &Part| Part {
+            machine: Arc::clone(&part.machine),
+            share: part.share.clone(),
+            is_native: is_native(part, &weights),
+        };
         Ok(Arc::new(Model {
-            is_native: is_native(&self.machine, &weights),
+            parts: self.parts.iter().map(part).collect(),
+            stages: self.stages.clone(),
             weights,
             identity: hash.finish_128().to_le_bytes(),
             storage: self.storage,
             tokenizer: Arc::clone(&self.tokenizer),
             hparams: self.hparams.clone(),
-            machine: Arc::clone(&self.machine),
             load_time: start.elapsed(),
             gguf: self.gguf.clone(),
         }))

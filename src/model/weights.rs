@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::arch::{Activation, NormPlacement, QkvBiases, RopePairing};
 use super::hparams::{HyperParams, Rope};
 use super::identity::Sample;
-use crate::backend::{Backend, Footprint, Gate, Heads, MatrixShape, Rotation, Storage};
+use super::parts::{Part, Share};
+use crate::backend::{Backend, Footprint, Gate, Heads, Machine, MatrixShape, Rotation, Storage};
 use crate::error::{Error, ErrorKind, Result, bail};
 use crate::fallible;
 use crate::gguf::{Gguf, TensorInfo};
@@ -121,20 +122,28 @@ impl HyperParams {
 pub type Progress<'a> = &'a (dyn Fn(u64, u64) -> bool + Sync);
 
 /// Bind all tensors of a file, and take the sample of them that belongs to the model's identity.
-pub(super) fn bind<B: Backend>(
-    backend: &B,
+pub(super) fn bind(
+    parts: &[Part],
     gguf: &Gguf,
     hparams: &HyperParams,
     storage: Storage,
     progress: Progress<'_>,
-) -> Result<(Weights<B>, Sample)> {
+) -> Result<(Weights<Machine>, Sample)> {
     let total = gguf.tensors().iter().map(TensorInfo::n_bytes).sum();
-    let store = backend.store(storage, &matrix_shapes(gguf))?;
     let (bound, sample) = (BTreeSet::new(), Sample::default());
-    let mut binder = Binder { backend, gguf, store, storage, progress, bound, sample, done: 0, total };
+    let store = |part: &Part| part.machine.store(storage, &part.share.matrix_shapes(gguf.tensors()));
+    let stores = parts.iter().map(store).collect::<Result<_>>()?;
+    let mut binder = Binder { parts, stores, place: 0, gguf, storage, progress, bound, sample, done: 0, total };
     let h = hparams;
     let token_embd = binder.matrix("token_embd.weight", h.n_vocab, h.dim)?;
-    let blocks = (0..h.n_blocks).map(|i| binder.block(i, h)).collect::<Result<_>>()?;
+    let mut blocks = Vec::new();
+    for (place, part) in parts.iter().enumerate() {
+        binder.place = place;
+        for i in part.share.blocks.clone() {
+            blocks.push(binder.block(i, h)?);
+        }
+    }
+    binder.place = 0;
     let output_norm = binder.vector("output_norm.weight", h.dim)?;
     let output = match gguf.tensor("output.weight") {
         Some(_) => Some(binder.matrix("output.weight", h.n_vocab, h.dim)?),
@@ -161,35 +170,28 @@ pub(super) fn bind<B: Backend>(
     Ok((weights, sample))
 }
 
-/// Bytes that the weights of a file will take with so many workers, from its header.
-pub(crate) fn stored_bytes<B: Footprint>(gguf: &Gguf, storage: Storage, n_workers: usize) -> Result<u64> {
-    let is_vector = |t: &&TensorInfo| t.shape.len() != 2;
-    let vector_bytes = |t: &TensorInfo| t.n_elems().saturating_mul(size_of::<f32>() as u64);
-    let vectors = gguf.tensors().iter().filter(is_vector).map(vector_bytes).fold(0u64, u64::saturating_add);
-    Ok(B::store_bytes(storage, &matrix_shapes(gguf), n_workers)?.saturating_add(vectors))
+/// Bytes that a share of the weights of a file will take with so many workers, from its header.
+pub(crate) fn stored_bytes<B: Footprint>(
+    gguf: &Gguf,
+    share: &Share,
+    storage: Storage,
+    n_workers: usize,
+) -> Result<u64> {
+    let matrices = B::store_bytes(storage, &share.matrix_shapes(gguf.tensors()), n_workers)?;
+    Ok(matrices.saturating_add(share.vector_bytes(gguf.tensors())))
 }
 
 /// Bytes that loading them holds in passing.
-pub(crate) fn packing_bytes<B: Footprint>(gguf: &Gguf, storage: Storage, n_workers: usize) -> u64 {
-    B::packing_bytes(storage, &matrix_shapes(gguf), n_workers)
+pub(crate) fn packing_bytes<B: Footprint>(gguf: &Gguf, share: &Share, storage: Storage, n_workers: usize) -> u64 {
+    B::packing_bytes(storage, &share.matrix_shapes(gguf.tensors()), n_workers)
 }
 
-/// The matrices of a file: its tensors of two dimensions.
-fn matrix_shapes(gguf: &Gguf) -> Vec<MatrixShape<'_>> {
-    let shape_of = |t: &'_ TensorInfo| match t.shape[..] {
-        [k, n_rows] => Some((t.dtype, n_rows as usize, k as usize)),
-        _ => None,
-    };
-    let tensors = gguf.tensors().iter();
-    tensors
-        .filter_map(|t| shape_of(t).map(|(dtype, n_rows, k)| MatrixShape { name: &t.name, dtype, n_rows, k }))
-        .collect()
-}
-
-struct Binder<'a, B: Backend> {
-    backend: &'a B,
+struct Binder<'a> {
+    parts: &'a [Part],
+    stores: Vec<<Machine as Backend>::Store>,
+    /// The part that tensors are bound to.
+    place: usize,
     gguf: &'a Gguf,
-    store: B::Store,
     storage: Storage,
     progress: Progress<'a>,
     bound: BTreeSet<&'a str>,
@@ -198,8 +200,8 @@ struct Binder<'a, B: Backend> {
     total: u64,
 }
 
-impl<'a, B: Backend> Binder<'a, B> {
-    fn block(&mut self, i: usize, h: &HyperParams) -> Result<Block<B>> {
+impl<'a> Binder<'a> {
+    fn block(&mut self, i: usize, h: &HyperParams) -> Result<Block<Machine>> {
         let name = |part: &str| format!("blk.{i}.{part}");
         let (dim, q_dim, kv_dim, ffn_dim) = (h.dim, h.q_dim(), h.kv_dim(), h.ffn_dim);
         let post = h.arch.norm_placement == NormPlacement::PreAndPost;
@@ -243,22 +245,23 @@ impl<'a, B: Backend> Binder<'a, B> {
         Ok(tensor)
     }
 
-    fn matrix(&mut self, name: &str, n_rows: usize, k: usize) -> Result<B::Matrix> {
+    fn matrix(&mut self, name: &str, n_rows: usize, k: usize) -> Result<<Machine as Backend>::Matrix> {
         let tensor = self.tensor(name, &[k, n_rows])?;
         let shape = MatrixShape { name, dtype: tensor.dtype, n_rows, k };
         let (done, total, progress) = (self.done, self.total, self.progress);
         let stop = move || !progress(done, total);
-        let matrix = self.backend.matrix(&self.store, shape, self.gguf.tensor_bytes(tensor)?, &stop)?;
+        let (machine, store) = (&self.parts[self.place].machine, &self.stores[self.place]);
+        let matrix = machine.matrix(store, shape, self.gguf.tensor_bytes(tensor)?, &stop)?;
         self.finish(tensor)?;
         Ok(matrix)
     }
 
-    fn vector(&mut self, name: &str, n: usize) -> Result<B::Vector> {
+    fn vector(&mut self, name: &str, n: usize) -> Result<<Machine as Backend>::Vector> {
         let values = self.values(name, n)?;
-        self.backend.vector(&values)
+        self.parts[self.place].machine.vector(&values)
     }
 
-    fn bias(&mut self, name: &str, n: usize, biases: QkvBiases) -> Result<Option<B::Vector>> {
+    fn bias(&mut self, name: &str, n: usize, biases: QkvBiases) -> Result<Option<<Machine as Backend>::Vector>> {
         let wanted = biases == QkvBiases::Required || self.gguf.tensor(name).is_some();
         wanted.then(|| self.vector(name, n)).transpose()
     }

@@ -9,6 +9,7 @@ use super::{Control, InputSquares, Numerics, SequenceId, Session};
 use crate::backend::{Arithmetic, Backend, Run};
 use crate::error::{Result, bail};
 use crate::fallible;
+use crate::model::{Part, Stage};
 
 /// What is wanted of a batch.
 pub(super) enum Wanted<'a> {
@@ -89,7 +90,7 @@ impl Session {
                 Wanted::Hidden { each, .. } => {
                     self.append_chunk(entries, &outputs, Goal::Hidden, control)?;
                     for (i, &row) in outputs.iter().enumerate() {
-                        each(n_done + row as usize, self.model.machine().read_row(&self.scratch.input, i))?;
+                        each(n_done + row as usize, self.model.machine().read_row(&self.scratch[0].input, i))?;
                     }
                 }
             }
@@ -104,10 +105,9 @@ impl Session {
 
     /// Compute one chunk.
     fn append_chunk(&mut self, entries: &[Entry], outputs: &[u32], goal: Goal, control: &Control<'_>) -> Result<()> {
-        let machine = Arc::clone(self.model.machine());
         let counts = count_by_sequence(entries.iter().map(|e| e.sequence));
         for &(sequence, n) in &counts {
-            self.cache.reserve(&*machine, sequence, n)?;
+            self.cache.reserve(sequence, n)?;
         }
         let runs = self.runs(entries)?;
         let tokens = fallible::collect(entries.iter().map(|e| e.token), "the tokens of a batch")?;
@@ -122,24 +122,50 @@ impl Session {
             stopped.fetch_or(now, Ordering::Relaxed);
             now
         };
-        let (model, scratch, pages) = (&self.model, &self.scratch, self.cache.pages());
         let arithmetic = entries.first().map_or(Arithmetic::Portable, |entry| self.arithmetic(entry.role));
-        let (hparams, weights) = (model.hparams(), model.weights());
-        match &self.observer {
-            None => machine.run(arithmetic, &stop, |ops| forward(ops, hparams, weights, scratch, pages, &pass)),
-            Some(observer) => machine.run(arithmetic, &stop, |ops| {
-                forward(&observer.over(ops, weights), hparams, weights, scratch, pages, &pass)
-            }),
-        }?;
+        let model = Arc::clone(&self.model);
+        let mut before: Option<&Stage> = None;
+        for stage in model.stages() {
+            if let Some(before) = before {
+                self.hand_over(before.part, stage.part, entries.len())?;
+            }
+            self.run(stage, arithmetic, &stop, &pass)?;
+            if stopped.load(Ordering::Relaxed) {
+                break;
+            }
+            before = Some(stage);
+        }
         if stopped.into_inner() {
             self.observer.iter_mut().for_each(InputSquares::forget);
             bail!(Cancelled, "the batch was cancelled");
         }
-        self.observer.iter_mut().for_each(|observer| observer.absorb(&machine));
+        self.observer.iter_mut().for_each(InputSquares::absorb);
         for &(sequence, n) in &counts {
             self.cache.commit(sequence, n)?;
         }
         Ok(())
+    }
+
+    /// One machine's turn in a pass.
+    fn run(&self, stage: &Stage, wanted: Arithmetic, stop: &(dyn Fn() -> bool + Sync), pass: &Pass<'_>) -> Result<()> {
+        let (model, scratch, pages) = (&self.model, &self.scratch[stage.part], self.cache.pages(stage.part));
+        let Part { machine, is_native, .. } = &model.parts()[stage.part];
+        let arithmetic = if *is_native { wanted } else { Arithmetic::Portable };
+        let (hparams, weights) = (model.hparams(), model.weights());
+        match &self.observer {
+            None => machine.run(arithmetic, stop, |ops| forward(ops, stage, hparams, weights, scratch, pages, pass)),
+            Some(observer) => machine.run(arithmetic, stop, |ops| {
+                forward(&observer.over(ops, weights), stage, hparams, weights, scratch, pages, pass)
+            }),
+        }
+    }
+
+    /// The residual of `n` rows goes from one machine to another.
+    fn hand_over(&mut self, from: usize, to: usize, n: usize) -> Result<()> {
+        let parts = self.model.parts();
+        let [from_scratch, to_scratch] = self.scratch.get_disjoint_mut([from, to]).expect("two machines");
+        let row = |i| parts[from].machine.read_row(&from_scratch.x, i);
+        parts[to].machine.write_rows(&mut to_scratch.x, n, &row)
     }
 
     /// The rows of a chunk as runs of consecutive positions.

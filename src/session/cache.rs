@@ -4,8 +4,11 @@
 //! sequence alone, so growing a sequence whose last, partly filled page is shared copies that page first. What lies in a
 //! page beyond the length of its sequence means nothing.
 
+use std::sync::Arc;
+
 use super::SequenceId;
-use crate::backend::{Backend, CacheShape};
+use crate::backend::cpu::Cpu;
+use crate::backend::{Backend, CacheShape, Footprint};
 use crate::error::{Result, bail};
 
 /// Positions of a page; the layout is the kernels'.
@@ -18,9 +21,18 @@ struct Sequence {
     pages: Vec<u32>,
 }
 
-/// All sequences of a session and their pages.
-pub(super) struct Cache<B: Backend> {
+/// The pages of some layers, on the machine that computes them.
+struct Pool<B: Backend> {
+    backend: Arc<B>,
     pages: B::Pages,
+    n_pages: usize,
+    page_bytes: usize,
+}
+
+/// All sequences of a session and their pages. Where the layers are on several machines a page lies in as many pools, under one
+/// number; its bytes are those of the pools one after another, which is the layout of a page of all layers.
+pub(super) struct Cache<B: Backend> {
+    pools: Vec<Pool<B>>,
     /// Sequences that hold page i.
     holders: Vec<u32>,
     free: Vec<u32>,
@@ -29,10 +41,16 @@ pub(super) struct Cache<B: Backend> {
 }
 
 impl<B: Backend> Cache<B> {
-    /// An empty cache of at most `n_sequences` sequences and `max_pages` pages.
-    pub fn new(backend: &B, shape: CacheShape, n_sequences: usize, max_pages: usize) -> Cache<B> {
-        Cache {
+    /// An empty cache of at most `n_sequences` sequences and `max_pages` pages, for layers of these shapes on these machines.
+    pub fn new(pools: impl Iterator<Item = (Arc<B>, CacheShape)>, n_sequences: usize, max_pages: usize) -> Cache<B> {
+        let pool = |(backend, shape): (Arc<B>, CacheShape)| Pool {
             pages: backend.pages(shape),
+            n_pages: 0,
+            page_bytes: Cpu::page_bytes(shape) as usize,
+            backend,
+        };
+        Cache {
+            pools: pools.map(pool).collect(),
             holders: Vec::new(),
             free: Vec::new(),
             sequences: (0..n_sequences).map(|_| None).collect(),
@@ -40,12 +58,32 @@ impl<B: Backend> Cache<B> {
         }
     }
 
-    pub fn pages(&self) -> &B::Pages {
-        &self.pages
+    /// The pages of the i-th machine.
+    pub fn pages(&self, i: usize) -> &B::Pages {
+        &self.pools[i].pages
     }
 
-    pub fn pages_mut(&mut self) -> &mut B::Pages {
-        &mut self.pages
+    /// Copy a page out, `into` as many bytes as it has.
+    pub fn read_page(&self, page: u32, mut into: &mut [u8]) -> Result<()> {
+        for pool in &self.pools {
+            let (own, others) = into.split_at_mut(pool.page_bytes);
+            pool.backend.read_page(&pool.pages, page, own)?;
+            into = others;
+        }
+        Ok(())
+    }
+
+    /// Copy a page in, and make it zero from slot `n_positions` on.
+    pub fn write_page(&mut self, page: u32, mut from: &[u8], n_positions: usize) -> Result<()> {
+        for pool in &mut self.pools {
+            let (own, others) = from.split_at(pool.page_bytes);
+            pool.backend.write_page(&mut pool.pages, page, own)?;
+            if n_positions < PAGE_LEN {
+                pool.backend.clear_page(&mut pool.pages, page, n_positions)?;
+            }
+            from = others;
+        }
+        Ok(())
     }
 
     /// The sequences that exist.
@@ -158,7 +196,7 @@ impl<B: Backend> Cache<B> {
     }
 
     /// A page that nobody holds, now held once.
-    pub fn acquire(&mut self, backend: &B) -> Result<u32> {
+    pub fn acquire(&mut self) -> Result<u32> {
         if let Some(page) = self.free.pop() {
             self.holders[page as usize] = 1;
             return Ok(page);
@@ -166,30 +204,44 @@ impl<B: Backend> Cache<B> {
         if self.holders.len() >= self.max_pages {
             bail!(ContextFull, "all {} pages of {PAGE_LEN} positions are in use", self.max_pages);
         }
-        backend.grow_pages(&mut self.pages)?;
+        self.grow()?;
         self.holders.push(1);
         Ok((self.holders.len() - 1) as u32)
     }
 
+    /// A page more in every pool. A pool that had grown when a later one could not has its page already the next time.
+    fn grow(&mut self) -> Result<()> {
+        let n_pages = self.holders.len();
+        for pool in self.pools.iter_mut().filter(|pool| pool.n_pages == n_pages) {
+            pool.backend.grow_pages(&mut pool.pages)?;
+            pool.n_pages += 1;
+        }
+        Ok(())
+    }
+
+    fn copy_page(&mut self, from: u32, to: u32) -> Result<()> {
+        self.pools.iter_mut().try_for_each(|pool| pool.backend.copy_page(&mut pool.pages, from, to))
+    }
+
     /// Make room for `n` more positions, on pages that the sequence holds alone. The length does not change yet; after an
     /// error the sequence is as before.
-    pub fn reserve(&mut self, backend: &B, id: SequenceId, n: usize) -> Result<()> {
-        let result = self.try_reserve(backend, id, n);
+    pub fn reserve(&mut self, id: SequenceId, n: usize) -> Result<()> {
+        let result = self.try_reserve(id, n);
         if result.is_err() {
             self.drop_unused_pages(id)?;
         }
         result
     }
 
-    fn try_reserve(&mut self, backend: &B, id: SequenceId, n: usize) -> Result<()> {
+    fn try_reserve(&mut self, id: SequenceId, n: usize) -> Result<()> {
         let sequence = self.get(id)?;
         let (len, n_pages) = (sequence.len, sequence.pages.len());
         if let Some(&last) = sequence.pages.last()
             && !len.is_multiple_of(PAGE_LEN)
             && self.holders[last as usize] > 1
         {
-            let own = self.acquire(backend)?;
-            if let Err(e) = backend.copy_page(&mut self.pages, last, own) {
+            let own = self.acquire()?;
+            if let Err(e) = self.copy_page(last, own) {
                 self.release(own);
                 return Err(e);
             }
@@ -197,7 +249,7 @@ impl<B: Backend> Cache<B> {
             self.get_mut(id)?.pages[n_pages - 1] = own;
         }
         for _ in n_pages..(len + n).div_ceil(PAGE_LEN) {
-            let page = self.acquire(backend)?;
+            let page = self.acquire()?;
             self.get_mut(id)?.pages.push(page);
         }
         Ok(())

@@ -9,11 +9,12 @@
 //! logits = hidden * output                   if logits are what is wanted
 //! ```
 //!
-//! A product that is added to `x` is one operation with the norm that follows it.
+//! A product that is added to `x` is one operation with the norm that follows it. Where blocks are on two machines a pass has stages,
+//! and `x` goes from one to the next.
 
 use super::scratch::Scratch;
 use crate::backend::{Attention, Backend, Norm, Ops, Projection, Residual, RowSet, Run};
-use crate::model::{HyperParams, Weights};
+use crate::model::{HyperParams, Stage, Weights};
 
 /// One chunk of a batch.
 pub(super) struct Pass<'a> {
@@ -38,9 +39,10 @@ pub(super) enum Goal {
     Hidden,
 }
 
-/// Run a pass on one worker. Ends early, with nothing promised, when the caller asked to stop.
+/// Run a stage of a pass on one worker. Ends early, with nothing promised, when the caller asked to stop.
 pub(super) fn forward<B: Backend, O: Ops<B>>(
     ops: &O,
+    stage: &Stage,
     hparams: &HyperParams,
     weights: &Weights<B>,
     s: &Scratch<B>,
@@ -49,10 +51,15 @@ pub(super) fn forward<B: Backend, O: Ops<B>>(
 ) {
     let n = pass.tokens.len();
     let heads = hparams.heads();
-    ops.embed(&weights.token_embd, pass.tokens, hparams.embedding_scale(), &s.x);
-    ops.rope_table(&weights.rotation, pass.positions, &s.rope);
-    if let Some(rotation) = &weights.rotation_sliding {
-        ops.rope_table(rotation, pass.positions, &s.rope_sliding);
+    if stage.is_first {
+        ops.embed(&weights.token_embd, pass.tokens, hparams.embedding_scale(), &s.x);
+    }
+    let blocks = &weights.blocks[stage.blocks.clone()];
+    if !blocks.is_empty() {
+        ops.rope_table(&weights.rotation, pass.positions, &s.rope);
+        if let Some(rotation) = &weights.rotation_sliding {
+            ops.rope_table(rotation, pass.positions, &s.rope_sliding);
+        }
     }
     let norm = |weight| Norm { rows: RowSet::First(n), weight, eps: hparams.rms_eps, out: &s.input, first_out: 0 };
     let (out, first_out) = match pass.goal {
@@ -60,9 +67,12 @@ pub(super) fn forward<B: Backend, O: Ops<B>>(
         Goal::Hidden => (&s.input, 0),
     };
     let output_norm = Norm { rows: RowSet::Select(pass.outputs), out, first_out, ..norm(&weights.output_norm) };
-    let attn_norm = |layer: usize| weights.blocks.get(layer).map(|block| norm(&block.attn_norm));
-    ops.norm(&s.x, attn_norm(0).as_ref().unwrap_or(&output_norm));
-    for (layer, block) in weights.blocks.iter().enumerate() {
+    let attn_norm = |layer: usize| blocks.get(layer).map(|block| norm(&block.attn_norm));
+    // The next machine goes on with `x` and forms its own norm; of this one nothing is read.
+    let unread = blocks.last().filter(|_| !stage.is_last).map(|block| norm(&block.ffn_norm));
+    let last_norm = unread.as_ref().unwrap_or(&output_norm);
+    ops.norm(&s.x, attn_norm(0).as_ref().unwrap_or(last_norm));
+    for (layer, block) in blocks.iter().enumerate() {
         if ops.stopped() {
             return;
         }
@@ -91,7 +101,11 @@ pub(super) fn forward<B: Backend, O: Ops<B>>(
         ops.gated(n, &s.input, [&block.gate, &block.up], hparams.gate(), &s.gate_up, &s.hidden);
         let fed =
             Residual { input: &s.hidden, weight: &block.down, product: &s.delta, norm: block.ffn_post_norm.as_ref() };
-        ops.add_product(n, &s.x, &fed, attn_norm(layer + 1).as_ref().unwrap_or(&output_norm));
+        ops.add_product(n, &s.x, &fed, attn_norm(layer + 1).as_ref().unwrap_or(last_norm));
+    }
+    if !stage.is_last {
+        ops.publish(n, &s.x);
+        return;
     }
     let n_outputs = first_out + pass.outputs.len();
     ops.publish(n_outputs, out);

@@ -4,12 +4,12 @@ use serde::Serialize;
 
 use super::cache::PAGE_LEN;
 use super::scratch::scratch_bytes;
-use super::{SessionOptions, cache_shape, check_options};
+use super::{SessionOptions, cache_shape, check_options, options_of};
 use crate::backend::cpu::Cpu;
-use crate::backend::{Footprint, Gpu, Storage};
+use crate::backend::{CacheShape, Footprint, Gpu, Storage};
 use crate::error::{Result, bail};
 use crate::gguf::Gguf;
-use crate::model::{HyperParams, packing_bytes, stored_bytes};
+use crate::model::{HyperParams, Share, packing_bytes, shares, stored_bytes};
 use crate::tokenizer;
 
 /// What the library's code, tables and small objects take at most, and what the system adds to each thread.
@@ -61,14 +61,28 @@ pub fn predict_memory(
 ) -> Result<MemoryPrediction> {
     let hparams = HyperParams::from_gguf(gguf)?;
     let options = check_options(options, &hparams)?;
-    let n_pages = (options.n_sequences * options.n_ctx.div_ceil(PAGE_LEN)) as u64;
-    let page_bytes = Cpu::page_bytes(cache_shape(&hparams, &options));
-    let weights = stored_bytes::<Cpu>(gguf, storage, n_threads)?;
+    let (all, _) = shares(hparams.n_blocks, None);
+    predict_on_cpu(gguf, &hparams, &all, storage, &options, n_threads)
+}
+
+/// What the CPU takes for its share of a model, and the process beside it.
+fn predict_on_cpu(
+    gguf: &Gguf,
+    hparams: &HyperParams,
+    share: &Share,
+    storage: Storage,
+    options: &SessionOptions,
+    n_threads: usize,
+) -> Result<MemoryPrediction> {
+    let n_pages = n_pages(options);
+    let page_bytes = page_bytes(hparams, share, options);
+    let weights = stored_bytes::<Cpu>(gguf, share, storage, n_threads)?;
     let kv_cache = n_pages.saturating_mul(page_bytes);
-    let scratch = scratch_bytes::<Cpu>(&hparams, &options, n_threads);
+    let scratch = scratch_bytes::<Cpu>(hparams, &options_of(share, options), n_threads);
     let header: u64 = gguf.headers().map(|header| header.len() as u64).sum();
     let vocabulary = header.saturating_add(tokenizer::predicted_bytes(gguf));
-    let in_passing = packing_bytes::<Cpu>(gguf, storage, n_threads).saturating_sub(kv_cache.saturating_add(scratch));
+    let packing = packing_bytes::<Cpu>(gguf, share, storage, n_threads);
+    let in_passing = packing.saturating_sub(kv_cache.saturating_add(scratch));
     let padding = n_pages.saturating_mul(page_bytes.next_multiple_of(SYSTEM_PAGE_BYTES) - page_bytes);
     let sampler = SAMPLER_BYTES * hparams.n_vocab as u64;
     let threads = THREAD_BYTES.saturating_mul(n_threads as u64);
@@ -76,16 +90,28 @@ pub fn predict_memory(
     Ok(MemoryPrediction { weights, kv_cache, scratch, vocabulary, other, total: 0 }.with_total())
 }
 
+/// Pages of a session whose sequences have all filled their context.
+fn n_pages(options: &SessionOptions) -> u64 {
+    (options.n_sequences * options.n_ctx.div_ceil(PAGE_LEN)) as u64
+}
+
+/// Bytes of a page of a share's layers.
+fn page_bytes(hparams: &HyperParams, share: &Share, options: &SessionOptions) -> u64 {
+    Cpu::page_bytes(CacheShape { n_layers: share.blocks.len(), ..cache_shape(hparams, options) })
+}
+
 /// What a run on a GPU takes at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct GpuPrediction {
     /// Of the GPU's memory, beside what its driver takes for the process and for the kernels.
     pub gpu: MemoryPrediction,
-    /// Of the host's, beside what the GPU's driver takes: `weights` is where they are packed, `scratch` what comes back of a pass.
+    /// Of the host's, beside what the GPU's driver takes: `weights` is where they are packed, `scratch` what comes back of a pass; both
+    /// with what the CPU needs for blocks that are not on the GPU.
     pub host: MemoryPrediction,
 }
 
-/// Predict the memory of a model in `gguf` with one session on a GPU, with `n_threads` threads that pack its weights.
+/// Predict the memory of a model in `gguf` with one session on a GPU, with `n_threads` threads that pack its weights. `gpu_layers` is
+/// that of [`ModelOptions`](crate::model::ModelOptions).
 ///
 /// # Errors
 /// Those of [`predict_memory`]; `Unsupported` for weights that stay in the file; `Device` in a build without the feature `cuda`.
@@ -94,23 +120,33 @@ pub fn predict_gpu_memory(
     storage: Storage,
     options: &SessionOptions,
     n_threads: usize,
+    gpu_layers: Option<usize>,
 ) -> Result<GpuPrediction> {
     let hparams = HyperParams::from_gguf(gguf)?;
     let options = check_options(options, &hparams)?;
-    let weights = stored_bytes::<Gpu>(gguf, storage, n_threads)?;
-    let scratch = scratch_bytes::<Gpu>(&hparams, &options, n_threads);
-    let cpu = predict_memory(gguf, storage, &options, n_threads)?;
+    let (main, beside) = shares(hparams.n_blocks, gpu_layers);
     let n_tensors = gguf.tensors().len() as u64;
-    let buffers = GPU_BUFFER_BYTES.saturating_mul(n_tensors.saturating_add(GPU_BUFFERS));
-    let gpu = MemoryPrediction { weights, scratch, vocabulary: 0, other: buffers, ..cpu }.with_total();
-    let values = (options.max_outputs as u64).saturating_mul((hparams.n_vocab + hparams.dim + 32) as u64);
-    let host = MemoryPrediction {
-        weights: GPU_DESK_BYTES,
-        kv_cache: 0,
-        scratch: values.saturating_mul(size_of::<f32>() as u64),
-        ..cpu
+    let gpu = MemoryPrediction {
+        weights: stored_bytes::<Gpu>(gguf, &main, storage, n_threads)?,
+        kv_cache: n_pages(&options).saturating_mul(page_bytes(&hparams, &main, &options)),
+        scratch: scratch_bytes::<Gpu>(&hparams, &options, n_threads),
+        vocabulary: 0,
+        other: GPU_BUFFER_BYTES.saturating_mul(n_tensors.saturating_add(GPU_BUFFERS)),
+        total: 0,
     };
-    Ok(GpuPrediction { gpu, host: host.with_total() })
+    // The process, and the blocks that it computes itself.
+    let none = Share { blocks: 0..0, with_ends: false };
+    let own = predict_on_cpu(gguf, &hparams, beside.as_ref().unwrap_or(&none), storage, &options, n_threads)?;
+    // What comes back of a pass, and the residual of all its rows where it goes to and fro.
+    let results = (options.max_outputs as u64).saturating_mul((hparams.n_vocab + hparams.dim + 32) as u64);
+    let handed_over = if beside.is_some() { (options.n_batch * (hparams.dim + 16)) as u64 } else { 0 };
+    let mirrors = results.saturating_add(handed_over).saturating_mul(size_of::<f32>() as u64);
+    let host = MemoryPrediction {
+        weights: own.weights.saturating_add(GPU_DESK_BYTES),
+        scratch: if beside.is_some() { own.scratch.saturating_add(mirrors) } else { mirrors },
+        ..own
+    };
+    Ok(GpuPrediction { gpu: gpu.with_total(), host: host.with_total() })
 }
 
 impl MemoryPrediction {
@@ -129,9 +165,10 @@ pub fn check_gpu_memory(
     storage: Storage,
     options: &SessionOptions,
     n_threads: usize,
+    gpu_layers: Option<usize>,
     max_bytes: u64,
 ) -> Result<GpuPrediction> {
-    let needed = predict_gpu_memory(gguf, storage, options, n_threads)?;
+    let needed = predict_gpu_memory(gguf, storage, options, n_threads, gpu_layers)?;
     let MemoryPrediction { weights, kv_cache, scratch, other, total, .. } = needed.gpu;
     if total > max_bytes {
         bail!(

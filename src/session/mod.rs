@@ -22,7 +22,7 @@ use self::scratch::Scratch;
 use crate::backend::cpu::Cpu;
 use crate::backend::{Backend, CacheShape, Footprint, Machine};
 use crate::error::{Result, bail};
-use crate::model::{HyperParams, Model};
+use crate::model::{HyperParams, Model, Part, Share};
 
 pub use crate::backend::KvType;
 
@@ -136,7 +136,8 @@ pub struct Session {
     model: Arc<Model>,
     options: SessionOptions,
     cache: Cache<Machine>,
-    scratch: Scratch<Machine>,
+    /// One for each part of the model; results are in the first.
+    scratch: Vec<Scratch<Machine>>,
     n_outputs: usize,
     observer: Option<InputSquares>,
 }
@@ -159,6 +160,11 @@ fn cache_shape(h: &HyperParams, options: &SessionOptions) -> CacheShape {
     CacheShape { n_layers: h.n_blocks, heads: h.heads(), kv_type: options.kv_type }
 }
 
+/// The sizes of the buffers that a share of a model needs: a machine without the head gives no results.
+fn options_of(share: &Share, options: &SessionOptions) -> SessionOptions {
+    SessionOptions { max_outputs: if share.with_ends { options.max_outputs } else { 0 }, ..options.clone() }
+}
+
 impl Session {
     /// A session without sequences.
     ///
@@ -167,11 +173,13 @@ impl Session {
     pub fn new(model: &Arc<Model>, options: &SessionOptions) -> Result<Session> {
         let h = model.hparams();
         let options = check_options(options, h)?;
-        let machine = &**model.machine();
         let max_pages = options.n_sequences * options.n_ctx.div_ceil(cache::PAGE_LEN);
+        let shape = cache_shape(h, &options);
+        let pool = |part: &Part| (Arc::clone(&part.machine), CacheShape { n_layers: part.share.blocks.len(), ..shape });
+        let scratch = |part: &Part| Scratch::new(&*part.machine, h, &options_of(&part.share, &options));
         Ok(Session {
-            cache: Cache::new(machine, cache_shape(h, &options), options.n_sequences, max_pages),
-            scratch: Scratch::new(machine, h, &options)?,
+            cache: Cache::new(model.parts().iter().map(pool), options.n_sequences, max_pages),
+            scratch: model.parts().iter().map(scratch).collect::<Result<_>>()?,
             model: Arc::clone(model),
             options,
             n_outputs: 0,
@@ -263,13 +271,13 @@ impl Session {
 
     /// Logits of the i-th output of the last batch, `[n_vocab]`; `None` if it had fewer.
     pub fn logits(&self, i: usize) -> Option<&[f32]> {
-        (i < self.n_outputs).then(|| self.model.machine().read_row(&self.scratch.logits, i))
+        (i < self.n_outputs).then(|| self.model.machine().read_row(&self.scratch[0].logits, i))
     }
 
     /// The hidden state of the i-th output of the last batch, `[dim]`: what the last norm left, and the logits were formed from;
     /// `None` if it had fewer. See also [`embed`](Self::embed).
     pub fn embedding(&self, i: usize) -> Option<&[f32]> {
-        (i < self.n_outputs).then(|| self.model.machine().read_row(&self.scratch.head_input, i))
+        (i < self.n_outputs).then(|| self.model.machine().read_row(&self.scratch[0].head_input, i))
     }
 
     /// Outputs of the last batch.

@@ -26,6 +26,7 @@ struct Input {
     tensors: Vec<String>,
     totals: Vec<f64>, // (k)
     n_rows: u64,
+    machine: Arc<Machine>,
     /// Of the pass in hand, (1, k), and how many rows they are; 0 if the input did not occur.
     sums: <Machine as Backend>::Rows,
     n_in_pass: AtomicUsize,
@@ -39,11 +40,13 @@ impl InputSquares {
     pub fn new(model: &Arc<Model>) -> Result<InputSquares> {
         let mut inputs = Vec::new();
         for input in model.weights().inputs(model.hparams()) {
+            let machine = model.machine_of(&input.tensors[0]);
             inputs.push(Input {
-                tensors: input.tensors,
+                machine: Arc::clone(machine),
                 totals: fallible::filled(0.0, input.k, "sums of squares")?,
                 n_rows: 0,
-                sums: model.machine().rows(1, input.k, RowsUse::Values)?,
+                sums: machine.rows(1, input.k, RowsUse::Values)?,
+                tensors: input.tensors,
                 n_in_pass: AtomicUsize::new(0),
             });
         }
@@ -65,11 +68,11 @@ impl InputSquares {
     }
 
     /// Adds what a pass has left.
-    pub(super) fn absorb(&mut self, machine: &Machine) {
+    pub(super) fn absorb(&mut self) {
         for input in &mut self.inputs {
             let n = std::mem::take(input.n_in_pass.get_mut());
             if n > 0 {
-                let sums = machine.read_row(&input.sums, 0);
+                let sums = input.machine.read_row(&input.sums, 0);
                 input.totals.iter_mut().zip(sums).for_each(|(to, &sum)| *to += f64::from(sum));
                 input.n_rows += n as u64;
             }

@@ -216,6 +216,11 @@ impl Backend for Cpu {
         rows.row(row)
     }
 
+    fn write_rows<'a>(&self, rows: &mut Rows, n_rows: usize, row: &dyn Fn(usize) -> &'a [f32]) -> Result<()> {
+        (0..n_rows).for_each(|i| rows.row_mut(i).copy_from_slice(row(i)));
+        Ok(())
+    }
+
     fn pages(&self, shape: CacheShape) -> Pages {
         Pages::new(shape)
     }

@@ -107,4 +107,10 @@ impl Rows {
         // passes have exclusive use of the rows.
         unsafe { std::slice::from_raw_parts(self.at(row, 0), self.n) }
     }
+
+    /// The same, to be filled.
+    pub(super) fn row_mut(&mut self, row: usize) -> &mut [f32] {
+        // SAFETY: as in `row`; the borrow is exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.at(row, 0), self.n) }
+    }
 }

@@ -194,6 +194,10 @@ impl Backend for Cuda {
         rows.row(row)
     }
 
+    fn write_rows<'a>(&self, rows: &mut Rows, n_rows: usize, row: &dyn Fn(usize) -> &'a [f32]) -> Result<()> {
+        rows.fill(&self.driver, n_rows, row)
+    }
+
     fn pages(&self, shape: CacheShape) -> Pages {
         Pages::new(shape)
     }

@@ -135,16 +135,41 @@ impl Rows {
     pub(super) fn publish(&self, driver: &Arc<dyn Driver>, n_rows: usize) -> Result<()> {
         let n_bytes = n_rows * self.stride * size_of::<f32>();
         let from = self.values.at(0, n_bytes);
-        let mirror = match self.mirror.get() {
-            Some(mirror) => mirror,
-            None => {
-                let new = HostBuffer::new(driver, self.values.len(), "results in the host's memory")?;
-                self.mirror.get_or_init(|| new)
-            }
-        };
+        let mirror = self.mirror(driver)?;
         // SAFETY: `at` checks the source; the mirror has as many bytes as the values; a pass has exclusive use of the rows, and
         // ends with a synchronization.
         unsafe { driver.read_later(from, mirror.as_ptr(), n_bytes) }
+    }
+
+    fn mirror(&self, driver: &Arc<dyn Driver>) -> Result<&HostBuffer> {
+        if let Some(mirror) = self.mirror.get() {
+            return Ok(mirror);
+        }
+        let new = HostBuffer::new(driver, self.values.len(), "results in the host's memory")?;
+        Ok(self.mirror.get_or_init(|| new))
+    }
+
+    /// Fill the first `n_rows` rows with the host's values.
+    pub(super) fn fill<'a>(
+        &mut self,
+        driver: &Arc<dyn Driver>,
+        n_rows: usize,
+        row: &dyn Fn(usize) -> &'a [f32],
+    ) -> Result<()> {
+        assert!(n_rows <= self.capacity, "{n_rows} of {} scratch rows", self.capacity);
+        let mirror = self.mirror(driver)?;
+        for i in 0..n_rows {
+            let values = row(i);
+            assert_eq!(values.len(), self.n, "values of a row");
+            // SAFETY: the mirror holds `capacity` rows of `stride >= n` floats; the borrow is exclusive, and every pass has ended.
+            unsafe {
+                let to = mirror.as_ptr().cast::<f32>().add(i * self.stride);
+                std::ptr::copy_nonoverlapping(values.as_ptr(), to, self.n);
+            }
+        }
+        // SAFETY: those rows of the mirror are initialised: zeros at first.
+        let bytes = unsafe { std::slice::from_raw_parts(mirror.as_ptr(), n_rows * self.stride * size_of::<f32>()) };
+        self.values.write(0, bytes)
     }
 
     /// The values of a published row.

@@ -101,13 +101,13 @@ impl Engine {
     fn load_open(gguf: Gguf, args: &RuntimeArgs) -> Result<Engine> {
         let options = args.session_options();
         let n_threads = args.threads.unwrap_or_else(cores::default_threads);
-        let (device, needed) = args.device.check(&gguf, args.storage(), &options, n_threads, args.max_memory)?;
+        let chosen = args.device.check(&gguf, args.storage(), &options, n_threads, args.max_memory)?;
         let cpu = CpuOptions { n_threads: args.threads, isa: args.isa, huge_pages: Some(!args.no_huge_pages) };
-        let model = loading::model(gguf, device, cpu, args.storage())?;
+        let model = loading::model(gguf, &chosen, cpu, args.storage())?;
         let mut session = Session::new(&model, &options)?;
         let sequence = session.new_sequence()?;
         if args.verbose {
-            eprint!("{}", explain(&model, &session, &needed));
+            eprint!("{}", explain(&model, &session, &chosen.needed));
         }
         Ok(Engine { model, session, sequence, held: Vec::new() })
     }
@@ -198,7 +198,7 @@ fn explain(model: &Model, session: &Session, needed: &MemoryPrediction) -> Strin
         model.load_time().as_secs_f64() * 1e3
     );
     if model.machine().is_gpu() {
-        text += &format!("device: {}\n", model.machine().name());
+        text += &format!("device: {}\n", model.place());
     }
     text += &format!(
         "cpu: {}, {} threads, numerics {}\n",

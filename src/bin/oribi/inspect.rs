@@ -33,6 +33,9 @@ pub struct Args {
     /// What a run would be on: cpu, cuda or cuda:N (an NVIDIA GPU), auto (the first GPU that can be used, else the CPU)
     #[arg(long, value_name = "DEVICE", default_value_t = Device::Cpu)]
     device: Device,
+    /// Blocks of the model that would be on the GPU; the CPU would compute the others [default: all]
+    #[arg(long, visible_alias = "n-gpu-layers", value_name = "N")]
+    gpu_layers: Option<usize>,
     /// Show the kernels that this CPU would use instead: for the file's formats, or without MODEL for every format
     #[arg(long)]
     kernels: bool,
@@ -52,7 +55,9 @@ pub fn run(args: Args) -> Result<()> {
     let n_threads = cores::default_threads();
     let needed = match device.memory()? {
         None => predict_memory(&gguf, Storage::Packed, &options, n_threads),
-        Some(_) => predict_gpu_memory(&gguf, Storage::Packed, &options, n_threads).map(|needed| needed.gpu),
+        Some(_) => {
+            predict_gpu_memory(&gguf, Storage::Packed, &options, n_threads, args.gpu_layers).map(|needed| needed.gpu)
+        }
     };
     let memory = Memory { device, needed, options };
     if args.json {

@@ -3,21 +3,21 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use oribi::backend::Storage;
 use oribi::backend::cpu::kernels::Isa;
 use oribi::backend::cpu::{CpuOptions, cores};
-use oribi::backend::{Device, Storage};
 use oribi::eval::{CHUNK_LEN, ChunkOptions, Runtime};
 use oribi::gguf::Gguf;
 use oribi::model::{HyperParams, Model, ModelOptions};
 use oribi::session::{KvType, Numerics, SessionOptions};
 use oribi::{Error, Result};
 
-use crate::memory::DeviceArgs;
+use crate::memory::{Chosen, DeviceArgs};
 use crate::progress::Progress;
 use crate::{interrupt, memory};
 
 /// Packs the weights of an open file, with a progress bar where it takes long; Ctrl-C ends it.
-pub fn model(gguf: Gguf, device: Device, cpu: CpuOptions, storage: Storage) -> Result<Arc<Model>> {
+pub fn model(gguf: Gguf, on: &Chosen, cpu: CpuOptions, storage: Storage) -> Result<Arc<Model>> {
     let bar = Mutex::new(Progress::new("packing weights"));
     let progress = |done: u64, total: u64| {
         if let Ok(mut bar) = bar.lock() {
@@ -25,7 +25,9 @@ pub fn model(gguf: Gguf, device: Device, cpu: CpuOptions, storage: Storage) -> R
         }
         !interrupt::requested()
     };
-    Model::load(gguf, ModelOptions { device, cpu, storage, progress: Some(&progress) })
+    let options =
+        ModelOptions { device: on.device, gpu_layers: on.gpu_layers, cpu, storage, progress: Some(&progress) };
+    Model::load(gguf, options)
 }
 
 /// How a text is evaluated.
@@ -87,8 +89,8 @@ impl EvaluationArgs {
         let load = |gguf: Gguf| {
             let n_threads = self.threads.unwrap_or_else(cores::default_threads);
             let options = Runtime::sizes(self.session_options(self.ctx), HyperParams::from_gguf(&gguf)?.n_vocab);
-            let (device, _) = self.device.check(&gguf, self.storage(), &options, n_threads, self.max_memory)?;
-            model(gguf, device, self.cpu(), self.storage())
+            let chosen = self.device.check(&gguf, self.storage(), &options, n_threads, self.max_memory)?;
+            model(gguf, &chosen, self.cpu(), self.storage())
         };
         load(Gguf::open(path)?).map_err(|e| e.within(path.display()))
     }
@@ -107,6 +109,15 @@ impl EvaluationArgs {
             (true, true) => "native",
             (true, false) => "native, which is portable here",
         }
+    }
+}
+
+/// What a model runs on, as the tables of results say it.
+pub fn device_name(model: &Model) -> String {
+    let device = model.machine().device();
+    match model.gpu_layers() {
+        Some(n) => format!("{device} ({n} of {} blocks)", model.hparams().n_blocks),
+        None => device.to_string(),
     }
 }
 

@@ -13,9 +13,22 @@ pub struct DeviceArgs {
     /// What the model runs on: cpu, cuda or cuda:N (an NVIDIA GPU), auto (the first GPU that can be used, else the CPU)
     #[arg(long, value_name = "DEVICE", default_value_t = Device::Cpu)]
     pub device: Device,
+    /// Blocks of the model that are on the GPU, for models larger than its memory; the CPU computes the others [default: all]
+    #[arg(long, visible_alias = "n-gpu-layers", value_name = "N")]
+    pub gpu_layers: Option<usize>,
     /// Refuse to use more of a GPU's own memory than this, as in 512M or 4G [default: what is free there]
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub max_gpu_memory: Option<u64>,
+}
+
+/// What a run is on.
+#[derive(Clone, Copy)]
+pub struct Chosen {
+    pub device: Device,
+    /// Blocks on the GPU; `None` where all are on the device.
+    pub gpu_layers: Option<usize>,
+    /// What it needs of the device's memory.
+    pub needed: MemoryPrediction,
 }
 
 impl DeviceArgs {
@@ -27,21 +40,27 @@ impl DeviceArgs {
         session: &SessionOptions,
         n_threads: usize,
         max_memory: Option<u64>,
-    ) -> Result<(Device, MemoryPrediction)> {
+    ) -> Result<Chosen> {
         let device = self.device.resolved();
         let Some((free, _)) = device.memory()? else {
+            // With `auto` the number is for the case that there is a GPU.
+            if self.gpu_layers.is_some() && self.device == Device::Cpu {
+                let text = "--gpu-layers needs a GPU: --device cuda or --device auto";
+                return Err(Error::new(ErrorKind::InvalidArgument, text));
+            }
             let needed = predict_memory(gguf, storage, session, n_threads)?;
             check(&needed, max_memory)?;
-            return Ok((device, needed));
+            return Ok(Chosen { device, gpu_layers: None, needed });
         };
-        let needed = predict_gpu_memory(gguf, storage, session, n_threads)?;
+        let needed = predict_gpu_memory(gguf, storage, session, n_threads, self.gpu_layers)?;
         let (limit, whose) = match self.max_gpu_memory {
             Some(bytes) => (bytes, "--max-gpu-memory allows"),
             None => (free, "free are"),
         };
         if needed.gpu.total > limit {
             let text = format!(
-                "needs {} of the memory of {device} ({}), {whose} {}; a smaller context (-c) or batch (-b) needs less",
+                "needs {} of the memory of {device} ({}), {whose} {}; a smaller context (-c) or batch (-b) needs less, and so \
+                 do fewer blocks there (--gpu-layers)",
                 human_bytes(needed.gpu.total),
                 describe(&needed.gpu),
                 human_bytes(limit)
@@ -49,7 +68,7 @@ impl DeviceArgs {
             return Err(Error::new(ErrorKind::OutOfMemory, text));
         }
         check(&needed.host, max_memory)?;
-        Ok((device, needed.gpu))
+        Ok(Chosen { device, gpu_layers: self.gpu_layers, needed: needed.gpu })
     }
 }
 

@@ -59,13 +59,13 @@ impl Session {
             to.write_all(bytes).map_err(|e| Error::io("write a state", e))
         };
         put(&plan.index.encode()?)?;
-        let (machine, cpu) = (self.model.machine(), &**self.model.cpu());
+        let cpu = &**self.model.cpu();
         let page_bytes = plan.index.shape.page_bytes as usize;
         let mut bytes = fallible::filled(0, page_bytes, "a page of a state")?;
         // Where, in the host's memory, the slots that do not count are cleared: the session's own page may hold another sequence's there.
         let mut desk = cpu.pages(cache_shape(self.model.hparams(), &self.options));
         for &(page, n_positions) in &plan.pages {
-            machine.read_page(self.cache.pages(), page, &mut bytes)?;
+            self.cache.read_page(page, &mut bytes)?;
             if n_positions < PAGE_LEN {
                 if desk.is_empty() {
                     cpu.grow_pages(&mut desk)?;
@@ -150,15 +150,11 @@ impl Session {
 
     /// Copy the pages of a state into pages of the session, which are added to `pages`.
     fn fill_pages(&mut self, index: &Index, content: &[u8], pages: &mut Vec<u32>) -> Result<()> {
-        let machine = std::sync::Arc::clone(self.model.machine());
         let used = used_positions(index)?;
         for (bytes, n_positions) in content.chunks_exact(index.shape.page_bytes as usize).zip(used) {
-            let page = self.cache.acquire(&*machine)?;
+            let page = self.cache.acquire()?;
             pages.push(page);
-            machine.write_page(self.cache.pages_mut(), page, bytes)?;
-            if n_positions < PAGE_LEN {
-                machine.clear_page(self.cache.pages_mut(), page, n_positions)?;
-            }
+            self.cache.write_page(page, bytes, n_positions)?;
         }
         Ok(())
     }

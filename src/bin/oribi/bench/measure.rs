@@ -12,6 +12,7 @@ use oribi::{Error, ErrorKind, Result};
 use serde::Serialize;
 
 use super::setting::{Setting, numerics_name};
+use crate::loading::device_name;
 use crate::memory::DeviceArgs;
 use crate::progress::Progress;
 use crate::{interrupt, memory};
@@ -147,11 +148,17 @@ impl Lab {
         }
         let gguf = Gguf::open(path)?;
         let load = || {
-            let wanted = DeviceArgs { device: setting.device, max_gpu_memory: None };
+            let wanted = DeviceArgs { device: setting.device, gpu_layers: setting.gpu_layers, max_gpu_memory: None };
             let (n_threads, max_memory) = (setting.n_threads(), self.effort.max_memory);
-            let (device, _) = wanted.check(&gguf, Storage::Packed, session, n_threads, max_memory)?;
+            let chosen = wanted.check(&gguf, Storage::Packed, session, n_threads, max_memory)?;
             let progress = |_, _| !interrupt::requested();
-            let options = ModelOptions { device, cpu: setting.cpu(), progress: Some(&progress), ..Default::default() };
+            let options = ModelOptions {
+                device: chosen.device,
+                gpu_layers: chosen.gpu_layers,
+                cpu: setting.cpu(),
+                progress: Some(&progress),
+                ..Default::default()
+            };
             Model::load(gguf, options)
         };
         let model = load().map_err(|e| e.within(path.display()))?;
@@ -173,7 +180,7 @@ impl Lab {
 
 /// Whether two settings can share a loaded model.
 fn same_model(a: &Setting, b: &Setting) -> bool {
-    (a.device, a.threads, a.isa) == (b.device, b.threads, b.isa)
+    (a.device, a.gpu_layers, a.threads, a.isa) == (b.device, b.gpu_layers, b.threads, b.isa)
 }
 
 fn spread(values: impl IntoIterator<Item = f64>) -> Result<Spread> {
@@ -205,7 +212,7 @@ impl Side {
             gb_per_second: work.read_bytes as f64 / median * 1e-9,
             gmac_per_second: work.macs() as f64 / median * 1e-9,
             share_of_limit: self.machine.as_ref().map(share),
-            device: self.model.machine().device().to_string(),
+            device: device_name(&self.model),
         })
     }
 }

@@ -12,6 +12,8 @@ use oribi::session::{KvType, Numerics};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
     pub device: Device,
+    /// Blocks on the GPU; `None`: all.
+    pub gpu_layers: Option<usize>,
     /// `None`: as many as the machine has cores.
     pub threads: Option<usize>,
     /// `None`: the best.
@@ -36,6 +38,9 @@ pub struct SettingArgs {
     /// What the model runs on: cpu, cuda or cuda:N (an NVIDIA GPU), auto (the first GPU that can be used, else the CPU)
     #[arg(long, value_name = "DEVICE,..", value_delimiter = ',', default_value = "cpu")]
     device: Vec<Device>,
+    /// Blocks of the model that are on a GPU; the CPU computes the others [default: all]
+    #[arg(long, visible_alias = "n-gpu-layers", value_name = "N,..", value_delimiter = ',')]
+    gpu_layers: Vec<usize>,
     /// Threads [default: the physical cores that this process may use]
     #[arg(short, long, value_name = "N,..", value_delimiter = ',')]
     pub threads: Vec<usize>,
@@ -53,17 +58,29 @@ pub struct SettingArgs {
 impl SettingArgs {
     pub fn combinations(&self) -> Vec<Setting> {
         let mut all = Vec::new();
-        for &device in &self.device {
+        for (device, gpu_layers) in self.places() {
             for &threads in &or_default(&self.threads) {
                 for &isa in &or_default(&self.isa) {
                     for &numerics in &self.numerics {
-                        let with = |&kv_type| Setting { device, threads, isa, numerics, kv_type };
+                        let with = |&kv_type| Setting { device, gpu_layers, threads, isa, numerics, kv_type };
                         all.extend(self.kv_type.iter().map(with));
                     }
                 }
             }
         }
         all
+    }
+}
+
+impl SettingArgs {
+    /// Devices and, for those that have some, numbers of blocks.
+    fn places(&self) -> Vec<(Device, Option<usize>)> {
+        let layers = or_default(&self.gpu_layers);
+        let with = |&device: &Device| match device {
+            Device::Cpu => vec![(device, None)],
+            _ => layers.iter().map(|&n| (device, n)).collect(),
+        };
+        self.device.iter().flat_map(with).collect()
     }
 }
 
@@ -88,6 +105,7 @@ pub fn numerics_name(numerics: Numerics) -> &'static str {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Versus {
     device: Option<Device>,
+    gpu_layers: Option<usize>,
     threads: Option<usize>,
     isa: Option<Isa>,
     numerics: Option<Numerics>,
@@ -99,6 +117,7 @@ impl Versus {
     pub fn applied_to(&self, setting: &Setting) -> Setting {
         Setting {
             device: self.device.unwrap_or(setting.device),
+            gpu_layers: self.gpu_layers.or(setting.gpu_layers),
             threads: self.threads.or(setting.threads),
             isa: self.isa.or(setting.isa),
             numerics: self.numerics.unwrap_or(setting.numerics),
@@ -119,13 +138,14 @@ impl FromStr for Versus {
             let wrong = |why: &dyn fmt::Display| format!("{name}={value}: {why}");
             match name.trim() {
                 "device" => versus.device = Some(value.parse().map_err(|e| wrong(&e))?),
+                "gpu-layers" => versus.gpu_layers = Some(value.parse().map_err(|e| wrong(&e))?),
                 "threads" => versus.threads = Some(value.parse().map_err(|e| wrong(&e))?),
                 "isa" => versus.isa = Some(value.parse().map_err(|e| wrong(&e))?),
                 "numerics" => versus.numerics = Some(parse_numerics(value).map_err(|e| wrong(&e))?),
                 "kv-type" => versus.kv_type = Some(value.parse().map_err(|e| wrong(&e))?),
                 _ => {
                     return Err(format!(
-                        "no setting is called {name:?} (there are device, threads, isa, numerics, kv-type)"
+                        "no setting is called {name:?} (there are device, gpu-layers, threads, isa, numerics, kv-type)"
                     ));
                 }
             }
@@ -142,7 +162,8 @@ mod tests {
     fn changes_replace_what_they_name() {
         let kv_type = KvType::F16;
         let device = Device::Cpu;
-        let setting = Setting { device, threads: Some(2), isa: None, numerics: Numerics::Native, kv_type };
+        let setting =
+            Setting { device, gpu_layers: None, threads: Some(2), isa: None, numerics: Numerics::Native, kv_type };
         let versus: Versus = "isa=avx2,threads=1".parse().unwrap();
         let changed = Setting { threads: Some(1), isa: Some(Isa::Avx2), ..setting.clone() };
         assert_eq!(versus.applied_to(&setting), changed);

@@ -131,7 +131,10 @@ impl Field {
         // Those of a GPU are its own.
         let device = match args.evaluation.device.device.resolved() {
             Device::Cpu => String::new(),
-            gpu => format!(" on {gpu}"),
+            gpu => match args.evaluation.device.gpu_layers {
+                Some(n) => format!(" on {gpu} with {n} blocks there"),
+                None => format!(" on {gpu}"),
+            },
         };
         Ok(Field {
             entries: Vec::new(),

@@ -40,6 +40,7 @@ pub fn arguments(speed: &SpeedArgs, evaluation: &EvaluationArgs) -> Vec<String> 
     arguments.extend(evaluation.isa.map(|isa| format!("--isa={isa}")));
     arguments.extend(evaluation.max_memory.map(|n| format!("--max-memory={n}")));
     arguments.push(format!("--device={}", evaluation.device.device));
+    arguments.extend(evaluation.device.gpu_layers.map(|n| format!("--gpu-layers={n}")));
     arguments.extend(evaluation.device.max_gpu_memory.map(|n| format!("--max-gpu-memory={n}")));
     arguments.extend(evaluation.no_pack.then(|| "--no-pack".to_string()));
     arguments
@@ -64,8 +65,14 @@ fn measure(args: &Args, path: &std::path::Path) -> Result<Sample> {
     let storage = args.evaluation.storage();
     let sizes = Bench::session_options(&session, &tests);
     let evaluation = &args.evaluation;
-    let (device, _) = evaluation.device.check(&gguf, storage, &sizes, n_threads, evaluation.max_memory)?;
-    let options = ModelOptions { device, cpu: evaluation.cpu(), storage, ..ModelOptions::default() };
+    let chosen = evaluation.device.check(&gguf, storage, &sizes, n_threads, evaluation.max_memory)?;
+    let options = ModelOptions {
+        device: chosen.device,
+        gpu_layers: chosen.gpu_layers,
+        cpu: evaluation.cpu(),
+        storage,
+        progress: None,
+    };
     let model = Model::load(gguf, options)?;
     let mut bench = Bench::new(&model, &BenchOptions { session, seed: 0 }, &tests)?;
     let load_ms = began.elapsed().as_secs_f64() * 1e3;
@@ -90,7 +97,7 @@ fn measure(args: &Args, path: &std::path::Path) -> Result<Sample> {
 /// The instruction set; with a GPU its name as well.
 fn isa_name(model: &Model) -> String {
     let isa = model.cpu().kernels().isa().name();
-    if model.machine().is_gpu() { format!("{isa} and {}", model.machine().name()) } else { isa.to_string() }
+    if model.machine().is_gpu() { format!("{isa} and {}", model.place()) } else { isa.to_string() }
 }
 
 /// The most memory that this process has held, where Linux tells.

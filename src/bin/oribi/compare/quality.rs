@@ -82,7 +82,8 @@ fn needed(gguf: &Gguf, args: &Args) -> Result<u64> {
     if args.evaluation.device.device.resolved() == Device::Cpu {
         Ok(predict_memory(gguf, storage, &options, n_threads)?.total)
     } else {
-        Ok(predict_gpu_memory(gguf, storage, &options, n_threads)?.host.total)
+        let gpu_layers = args.evaluation.device.gpu_layers;
+        Ok(predict_gpu_memory(gguf, storage, &options, n_threads, gpu_layers)?.host.total)
     }
 }
 

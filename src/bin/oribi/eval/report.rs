@@ -8,7 +8,7 @@ use oribi::model::Model;
 use serde_json::{Value, json};
 
 use crate::inspect::plain_table;
-use crate::loading::{EvaluationArgs, Text, file_name, hex};
+use crate::loading::{EvaluationArgs, Text, device_name, file_name, hex};
 use crate::output::human_count;
 
 /// What was evaluated, and how.
@@ -33,7 +33,7 @@ impl Header {
             numerics: args.numerics_of(model),
             kv_type: args.kv_type.to_string(),
             isa: model.cpu().kernels().isa().name().to_string(),
-            device: model.machine().device().to_string(),
+            device: device_name(model),
             text: None,
             chunks: chunks.clone(),
         }
