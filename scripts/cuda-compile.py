@@ -1,11 +1,12 @@
 """Compiles the CUDA kernels of kernels/cuda/modules.list with NVRTC, for no GPU in particular, and judges what ptxas says of each:
 no spills, no stack beyond what a kernel is allowed, registers within its limit. Run by scripts/test-kernels-cuda.
 
-    cuda-compile.py TOOLS [--arch sm_80,...] [--only MODULE,...] [--direct MODULE,...] [--table FILE]
+    cuda-compile.py TOOLS [--arch sm_80,...] [--only MODULE,...] [--direct MODULE,...] [--table FILE] [--write]
 
-TOOLS is the folder that scripts/setup installed the packages of NVRTC and ptxas in. Each module is compiled once, to PTX for
+TOOLS is the folder that scripts/setup installed the packages of NVRTC, ptxas and zstandard in. Each module is compiled once, to PTX for
 compute_80, which ptxas then compiles for every architecture: half the time of compiling it for each. That is what the modules of
---direct (`all`: every one) are besides, as a program does on its GPU.
+--direct (`all`: every one) are besides, as a program does on its GPU. The PTX has to be that of kernels/cuda/builtin.ptx.zst, which
+is part of the library; --write makes that file.
 """
 
 import argparse
@@ -18,10 +19,15 @@ import tempfile
 import time
 from pathlib import Path
 
+import zstandard
+
 ROOT = Path(__file__).resolve().parent.parent
 KERNELS = ROOT / "kernels" / "cuda"
 ARCHITECTURES = ["sm_80", "sm_89", "sm_90", "sm_120"]
 KV_TYPES = ["f16", "q8_0", "q4_0"]
+BUILTIN = KERNELS / "builtin.ptx.zst"
+# The version of PTX that the oldest driver takes: CUDA 12.0's. ptxas refuses what was not in it yet.
+PTX_VERSION = "8.0"
 
 # Registers a thread: with 256 threads a block 128 leave room for two blocks on an SM, 80 for three. What has many sums for each
 # operand that it loads has an SM to itself.
@@ -86,9 +92,32 @@ def modules():
         values = {"-": [None], "format": weight_formats(), "kv": KV_TYPES}[variants]
         macro = {"-": "", "format": "ORIBI_FORMAT", "kv": "ORIBI_KV"}[variants]
         for value in values:
-            name = file.removesuffix(".cu") + (f"_{value}" if value else "")
+            name = file.removesuffix(".cu") + (f"-{value}" if value else "")
             options = [f"-D{macro}={value}"] if value else []
             yield name, file, options, [entry.replace("@", value or "") for entry in entries]
+
+
+def portable(ptx):
+    """PTX for every driver that the library runs with: without the compiler's comments, and without a hint that is newer."""
+    unwanted = re.compile(r'//|\s*\.pragma "used_bytes_mask')
+    lines = [line for line in ptx.decode().splitlines() if line and not unwanted.match(line)]
+    return "\n".join(re.sub(r"^\.version .*", f".version {PTX_VERSION}", line) for line in lines) + "\n"
+
+
+def read_builtin():
+    """{module: PTX} of the file that is part of the library; the lines that begin a module are src/backend/cuda/builtin.rs's, too."""
+    if not BUILTIN.exists():
+        return {}
+    with zstandard.open(BUILTIN, "rt") as file:
+        parts = re.split(r"^// module (.*)\n", file.read(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2]))
+
+
+def write_builtin(texts):
+    text = "".join(f"// module {name}\n{texts[name]}" for name in sorted(texts))
+    parameters = zstandard.ZstdCompressionParameters.from_level(19, window_log=24, enable_ldm=True, write_checksum=True)
+    BUILTIN.write_bytes(zstandard.ZstdCompressor(compression_params=parameters).compress(text.encode()))
+    print(f"wrote {BUILTIN.name}: {len(texts)} modules, {len(text)} bytes in {BUILTIN.stat().st_size}")
 
 
 def usage_of(log):
@@ -126,7 +155,7 @@ def judge(name, entries, architecture, log):
 
 
 def compile_one(job):
-    """Failures and usage of a module: through PTX for all architectures, or directly for one."""
+    """Failures, usage and PTX of a module: through PTX for all architectures, or directly for one."""
     (library, ptxas), (name, file, options, entries), architectures, direct = job
     nvrtc = Nvrtc(library)
     flags = ["--std=c++20", "-default-device", "--fmad=false", f"-I{KERNELS}", f"-I{KERNELS / 'nvrtc'}"] + options
@@ -134,14 +163,15 @@ def compile_one(job):
         target = [f"--gpu-architecture={architectures[0]}", "--ptxas-options=-v"]
         ok, log, _ = nvrtc.compile(KERNELS / file, flags + target)
         if not ok:
-            return [f"{name} for {architectures[0]} does not compile:\n{log}"], {}
-        return judge(name, entries, architectures[0], log)
+            return [f"{name} for {architectures[0]} does not compile:\n{log}"], {}, None
+        return *judge(name, entries, architectures[0], log), None
     ok, log, ptx = nvrtc.compile(KERNELS / file, flags + ["--gpu-architecture=compute_80"])
     if not ok or re.search(r"\bwarning\b", log):
-        return [f"{name} does not compile without a warning:\n{log}"], {}
+        return [f"{name} does not compile without a warning:\n{log}"], {}, None
+    ptx = portable(ptx)
     failures, usage = [], {}
     with tempfile.NamedTemporaryFile(suffix=".ptx") as file:
-        file.write(ptx)
+        file.write(ptx.encode())
         file.flush()
         for architecture in architectures:
             command = [ptxas, "-v", f"-arch={architecture}", file.name, "-o", "/dev/null"]
@@ -152,7 +182,7 @@ def compile_one(job):
             more, of_module = judge(name, entries, architecture, done.stderr + done.stdout)
             failures += [f"from PTX: {failure}" for failure in more]
             usage.update(of_module)
-    return failures, usage
+    return failures, usage, (name, ptx)
 
 
 def found(tools, pattern):
@@ -170,6 +200,7 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("--direct", default="")
     parser.add_argument("--table")
+    parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     programs = found(args.tools, "libnvrtc.so.*"), found(args.tools, "cuda_nvcc/bin/ptxas")
     only, direct = args.only.split(","), args.direct.split(",")
@@ -184,14 +215,24 @@ def main():
     # The longest first, so that the processes end together.
     jobs.sort(key=lambda job: not job[1][1].startswith(("attend_split", "attend_fused")))
     start = time.monotonic()
-    n_failed, usage = 0, {}
+    n_failed, usage, texts = 0, {}, {}
+    builtin = read_builtin()
     with multiprocessing.Pool() as pool:
-        for failures, of_module in pool.imap_unordered(compile_one, jobs):
+        for failures, of_module, ptx in pool.imap_unordered(compile_one, jobs):
+            if ptx:
+                texts[ptx[0]] = ptx[1]
+                if not args.write and builtin.pop(ptx[0], None) != ptx[1]:
+                    failures.append(f"{ptx[0]}: {BUILTIN.name} holds other code; make cuda-builtin makes it anew")
             for kernel, numbers in of_module.items():
                 usage[kernel] = max(usage.get(kernel, numbers), numbers)
             n_failed += bool(failures)
             for failure in failures:
                 print(f"FAILED: {failure}")
+    if not args.write and not args.only and builtin:
+        print(f"FAILED: {BUILTIN.name} holds modules that are not in modules.list: {sorted(builtin)}")
+        n_failed += 1
+    if args.write and n_failed == 0:
+        write_builtin(texts)
     if args.table:
         lines = ["kernel " + " ".join(architectures)]
         for kernel in sorted({kernel for kernel, _ in usage}):

@@ -7,6 +7,7 @@
 pub(crate) mod bindings;
 
 mod attend;
+mod builtin;
 mod driver;
 #[cfg(feature = "cuda-emulated")]
 mod emulated;

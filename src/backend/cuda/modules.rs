@@ -2,7 +2,7 @@
 //!
 //! What was compiled is kept in the folder `cuda` of the cache (`ORIBI_CACHE`, or `~/.cache/oribi`), under a name of module, architecture
 //! and a hash over the sources, the options and the versions of compiler and library. Where that folder cannot be written nothing is
-//! kept, and nothing is lost but time.
+//! kept, and nothing is lost but time. Where there is no such library the code is what is [built in](super::builtin).
 
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::io::Write;
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use cudarc::nvrtc::sys;
 use twox_hash::{XxHash3_64, XxHash3_128};
 
+use super::builtin;
 use super::sources::{HEADERS, Module};
 use crate::atomic_file::AtomicFile;
 use crate::error::{Error, ErrorKind, Result, bail};
@@ -21,13 +22,31 @@ const OPTIONS: &[&CStr] = &[c"--std=c++20", c"-default-device", c"--fmad=false"]
 /// The oldest NVRTC that is known to compile the kernels.
 const MIN_VERSION: (c_int, c_int) = (12, 0);
 
+/// `ORIBI_CUDA_CODE=built-in` in the environment: as if there were no compiler.
+const CODE_VARIABLE: &str = "ORIBI_CUDA_CODE";
+
+/// The compiler, unless built-in code is to be used.
+fn compiler() -> Option<Compiler> {
+    let is_unwanted = std::env::var_os(CODE_VARIABLE).is_some_and(|value| value == "built-in");
+    if is_unwanted { None } else { Compiler::find().ok() }
+}
+
+/// Where the code comes from, for people.
+pub(super) fn origin() -> String {
+    match compiler() {
+        Some(Compiler { version: (major, minor) }) => format!("kernels compiled by NVRTC {major}.{minor}"),
+        None => "built-in kernels for sm_80".to_owned(),
+    }
+}
+
 /// The code of a module for an architecture, such as 90 for `sm_90`: what was kept, or else what the compiler makes of it. A compiler that is
-/// older than the architecture makes an intermediate form (PTX) for the latest that it knows, which the driver compiles.
+/// older than the architecture makes an intermediate form (PTX) for the latest that it knows, which the driver compiles. Without a
+/// compiler it is the built-in code.
 ///
 /// # Errors
-/// `Device` where there is no compiler, or it cannot compile for the architecture.
+/// `Device` where the compiler cannot compile for the architecture.
 pub(super) fn code(module: &Module, architecture: u32) -> Result<Vec<u8>> {
-    let compiler = Compiler::find()?;
+    let Some(compiler) = compiler() else { return builtin::code(module) };
     let kept = folder().map(|folder| folder.join(compiler.file_name(module, architecture)));
     if let Some(code) = kept.as_deref().and_then(read) {
         return Ok(code);
@@ -42,7 +61,7 @@ pub(super) fn code(module: &Module, architecture: u32) -> Result<Vec<u8>> {
 
 /// Forget the code that was kept: it could not be loaded.
 pub(super) fn forget(module: &Module, architecture: u32) {
-    if let (Ok(compiler), Some(folder)) = (Compiler::find(), folder()) {
+    if let (Some(compiler), Some(folder)) = (compiler(), folder()) {
         let _ = std::fs::remove_file(folder.join(compiler.file_name(module, architecture)));
     }
 }

@@ -93,7 +93,7 @@ impl Nvidia {
             device,
             context,
             stream: std::ptr::null_mut(),
-            name: format!("{name}, sm_{architecture}"),
+            name: format!("{name}, sm_{architecture}, {}", modules::origin()),
             architecture,
             most_shared,
             modules: Mutex::default(),
