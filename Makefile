@@ -6,7 +6,7 @@ DEMO_PROMPT ?= Once upon a time, in a village by the sea,
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 
-.PHONY: help demo test test-all test-cuda cuda-builtin bench lint install abi-baseline setup
+.PHONY: help demo test test-all test-cuda cuda-bundle cuda-builtin bench lint install abi-baseline setup
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test-all:  ## the same with the slow matrices, the Arm kernels under qemu, and m
 
 test-cuda:  ## the tests of the CUDA backend on this machine's NVIDIA GPU; says so where there is none
 	@scripts/test-cuda --gpu
+
+cuda-bundle:  ## pack those tests into one file for a GPU machine without Rust, target/oribi-cuda-tests.tar.gz
+	@scripts/cuda-bundle
 
 cuda-builtin:  ## make the code of the CUDA kernels that is built into the library, kernels/cuda/builtin.ptx.zst
 	@scripts/setup --tests

@@ -77,6 +77,8 @@ oribi_cuda_launch oribi_cuda_sum_squares_launch(const oribi_cuda_sum_squares_arg
   return launch(shape_ceil(args->n, THREADS), 1, 1, THREADS, 0);
 }
 
+oribi_cuda_launch oribi_cuda_probe_launch(uint32_t n_blocks) { return launch(n_blocks, 1, 1, THREADS, 0); }
+
 /* ---- attention ---- */
 
 uint32_t oribi_cuda_attend_tile_rows(uint32_t n_heads, uint32_t n_kv_heads) {

@@ -162,6 +162,19 @@ typedef struct {
 } oribi_cuda_sum_squares_args;
 oribi_cuda_launch oribi_cuda_sum_squares_launch(const oribi_cuda_sum_squares_args *args);
 
+/* What the machine does at best. oribi_probe_read: every thread reads its part of `data`, 16 bytes at a time, and leaves the words'
+ * exclusive or. oribi_probe_mma: every warp does n_rounds times 8 products of mma_bf16 (16 * 16 * 8 multiply-adds each) of ones, and
+ * every thread leaves the sum of its 32 results. oribi_probe_fma: every thread does n_rounds times 8 fused multiply-adds, and
+ * leaves the sum of its 8 results. */
+typedef struct {
+  const uint8_t *data; /* of `read` alone, aligned to 16 bytes */
+  uint64_t n_bytes;    /* a multiple of 16 */
+  uint32_t n_rounds;
+  float one;           /* 1 */
+  uint32_t *results;   /* [n_blocks][256] */
+} oribi_cuda_probe_args;
+oribi_cuda_launch oribi_cuda_probe_launch(uint32_t n_blocks);
+
 /* ---- products with what follows them ------------------------------------------------------------------------------ */
 
 /* A product of 8 tokens a block, and then a norm by the block that finishes last: for few rows, whose norm takes less time than a

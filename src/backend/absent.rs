@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "bench")]
+use super::GpuSpeeds;
 use super::cpu::Cpu;
 use super::{
     Arithmetic, Attention, Backend, CacheShape, Footprint, Gate, Heads, MatrixShape, Norm, Ops, Projection, Residual,
@@ -46,6 +48,12 @@ impl Cuda {
 
     /// Its number.
     pub fn number(&self) -> u32 {
+        match *self {}
+    }
+
+    /// What it does at best.
+    #[cfg(feature = "bench")]
+    pub fn speeds(&self) -> Result<GpuSpeeds> {
         match *self {}
     }
 

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "bench")]
+use super::GpuSpeeds;
 use super::cpu::{self, Cpu, CpuOps, CpuOptions};
 use super::cuda::{self, Cuda};
 use super::{
@@ -84,6 +86,18 @@ impl Machine {
     /// Whether it is a GPU.
     pub fn is_gpu(&self) -> bool {
         matches!(self, Machine::Cuda(_))
+    }
+
+    /// What it does at best, measured now; `None` for the CPU, which [`bench::Machine`](crate::bench::Machine) measures.
+    ///
+    /// # Errors
+    /// `OutOfMemory`, `Device`.
+    #[cfg(feature = "bench")]
+    pub fn gpu_speeds(&self) -> Result<Option<GpuSpeeds>> {
+        match self {
+            Machine::Cpu(_) => Ok(None),
+            Machine::Cuda(cuda) => cuda.speeds().map(Some),
+        }
     }
 
     /// Its name, for people: the instruction set of the CPU, or the number and name of the GPU.

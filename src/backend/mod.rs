@@ -207,6 +207,18 @@ pub enum RowsUse {
     PortableInput,
 }
 
+/// What a GPU does at best, per second.
+#[cfg(feature = "bench")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GpuSpeeds {
+    /// Bytes read from its memory.
+    pub bytes: f64,
+    /// Multiply-adds of its matrix units in bfloat16.
+    pub bf16_macs: f64,
+    /// Fused multiply-adds in float32.
+    pub float_macs: f64,
+}
+
 /// Where weights are while a model runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Storage {

@@ -1,5 +1,6 @@
 //! The limits that a model meets on a machine, and the share of them that a measurement reached.
 
+use crate::backend::GpuSpeeds;
 use crate::backend::cpu::kernels::{Acts, Isa};
 
 use super::machine::{Machine, Peak};
@@ -39,6 +40,12 @@ impl Limits {
             float_macs: best(&of(Acts::F32)),
             bf16_macs: best(&of(Acts::Bf16)),
         }
+    }
+
+    /// The limits of a GPU. A code meets the two bfloat16 planes of a 16-bit activation.
+    pub fn of_gpu(speeds: GpuSpeeds) -> Limits {
+        let GpuSpeeds { bytes, bf16_macs, float_macs } = speeds;
+        Limits { bytes, code_macs: bf16_macs / 2.0, float_macs, bf16_macs }
     }
 
     /// The share of the nearer limit that `work` in so many seconds reached: the time that reading alone, or multiplying

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::error::Result;
 use crate::model::Model;
 use crate::sampler::Rng;
-use crate::session::{Batch, Control, Role, SequenceId, Session, SessionOptions};
+use crate::session::{Batch, Control, Role, SequenceId, Session, SessionOptions, rows_at_once};
 
 use super::test::{Kind, Test};
 use super::work::Work;
@@ -51,6 +51,12 @@ impl Bench {
     /// The session that the tests run in.
     pub fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// Passes of a test.
+    pub fn n_passes(&self, test: &Test) -> usize {
+        let rows = rows_at_once(self.session.model(), self.session.options(), Role::Prompt);
+        test.n_prompt().div_ceil(rows) + test.n_gen()
     }
 
     /// What a test makes the machine do.

@@ -10,7 +10,7 @@ use crate::dtype::DType;
 use crate::error::{Result, bail};
 use crate::gguf::TensorInfo;
 use crate::model::{HyperParams, Model};
-use crate::session::{Numerics, Role, SessionOptions};
+use crate::session::{Numerics, Role, SessionOptions, rows_at_once};
 
 use super::test::{Kind, Test};
 
@@ -44,8 +44,8 @@ impl Work {
         let parts = Parts::new(model, options)?;
         Ok(match test.kind {
             Kind::Prompt { n_tokens } => {
-                let starts = (0..n_tokens).step_by(options.n_batch);
-                let chunks = starts.map(|at| (test.depth + at, options.n_batch.min(n_tokens - at)));
+                let rows = rows_at_once(model, options, Role::Prompt);
+                let chunks = (0..n_tokens).step_by(rows).map(|at| (test.depth + at, rows.min(n_tokens - at)));
                 chunks.map(|(first, n)| parts.pass(first, n, Role::Prompt)).fold(parts.head(1), Work::add)
             }
             Kind::Generate { n_tokens, batch } => {
@@ -57,6 +57,16 @@ impl Work {
             }
         })
     }
+}
+
+/// What native arithmetic there is for prompts.
+#[derive(Clone, Copy)]
+enum Native<'a> {
+    None,
+    /// That of the CPU's kernels.
+    Cpu(&'a KernelSet),
+    /// A GPU's: every product.
+    Products,
 }
 
 /// Matrices of one kind of arithmetic, added up.
@@ -82,19 +92,25 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     fn new(model: &'a Model, options: &SessionOptions) -> Result<Parts<'a>> {
-        let kernels = (options.numerics == Numerics::Native).then(|| model.cpu().kernels());
+        let native = match options.numerics {
+            Numerics::Portable => Native::None,
+            Numerics::Native if model.machine().is_gpu() => Native::Products,
+            Numerics::Native => Native::Cpu(model.cpu().kernels()),
+        };
         let gguf = model.gguf();
         let head_name = if gguf.tensor("output.weight").is_some() { "output.weight" } else { "token_embd.weight" };
         let (mut blocks, mut head) = (Matrices::default(), Matrices::default());
         for tensor in gguf.tensors().iter().filter(|t| t.shape.len() == 2) {
             if tensor.name == head_name {
-                head.add(tensor, None)?;
+                head.add(tensor, Native::None)?;
             } else if tensor.name != "token_embd.weight" {
-                blocks.add(tensor, kernels)?;
+                blocks.add(tensor, native)?;
             }
         }
-        let native_attention =
-            kernels.is_some_and(|k| k.native(c::ORIBI_OP_ATTENTION, options.kv_type.dtype()).is_some());
+        let native_attention = match native {
+            Native::Cpu(kernels) => kernels.native(c::ORIBI_OP_ATTENTION, options.kv_type.dtype()).is_some(),
+            Native::None | Native::Products => false,
+        };
         let hparams = model.hparams();
         let layer = CacheShape { n_layers: 1, heads: hparams.heads(), kv_type: options.kv_type };
         let position_bytes = Cpu::page_bytes(layer) / PAGE_LEN as u64;
@@ -137,14 +153,18 @@ impl<'a> Parts<'a> {
 }
 
 impl Matrices {
-    /// Adds a matrix; `native` are the kernels where native numerics are asked for.
-    fn add(&mut self, tensor: &TensorInfo, native: Option<&KernelSet>) -> Result<()> {
+    /// Adds a matrix.
+    fn add(&mut self, tensor: &TensorInfo, native: Native<'_>) -> Result<()> {
         let Some(panel_bytes) = panel_bytes(tensor.dtype, tensor.shape[0] as usize) else {
             bail!(Unsupported, "tensor {}: type {} cannot be computed with", tensor.name, tensor.dtype);
         };
         self.n_bytes += panel_bytes as u64 * tensor.shape[1].div_ceil(PANEL_ROWS);
         let is_code = !matches!(tensor.dtype, DType::F32 | DType::F16 | DType::BF16);
-        let is_native = native.is_some_and(|kernels| kernels.native(c::ORIBI_OP_MATMUL, tensor.dtype).is_some());
+        let is_native = match native {
+            Native::None => false,
+            Native::Cpu(kernels) => kernels.native(c::ORIBI_OP_MATMUL, tensor.dtype).is_some(),
+            Native::Products => true,
+        };
         let n = tensor.n_elems();
         *(if is_code { &mut self.code_weights } else { &mut self.float_weights }) += n;
         self.native_weights += if is_native { n } else { 0 };

@@ -17,6 +17,8 @@ mod state;
 use std::sync::Arc;
 
 use self::append::Wanted;
+#[cfg(feature = "bench")]
+pub(crate) use self::append::rows_at_once;
 use self::cache::Cache;
 use self::scratch::Scratch;
 use crate::backend::cpu::Cpu;
@@ -60,7 +62,8 @@ pub enum Numerics {
 pub struct SessionOptions {
     /// Positions that a sequence may have; 0 for as many as the model was trained for.
     pub n_ctx: usize,
-    /// Tokens that are computed at once; longer batches are computed in chunks of this. It changes speed and memory only.
+    /// Tokens that are computed at once; longer batches are computed in chunks of this, on a CPU without a matrix unit or in portable
+    /// numerics of at most 128. It changes speed and memory only.
     pub n_batch: usize,
     /// Sequences that may exist at once.
     pub n_sequences: usize,

@@ -96,6 +96,30 @@ static void check_softcap(uint32_t n) {
   check(ok, "softcap of " + std::to_string(n));
 }
 
+static void check_probes(uint32_t n_words) {
+  const uint32_t n_blocks = 3, threads = n_blocks * 256, n_rounds = 5;
+  std::vector<uint32_t> words(n_words);
+  uint32_t of_words = 0;
+  for (uint32_t i = 0; i < n_words; i++) of_words ^= words[i] = i * 2654435761u;
+  const device<uint32_t> data(words);
+  device<uint32_t> results(threads);
+  const oribi_cuda_probe_args args = {(const uint8_t *)data.at(), n_words * sizeof(uint32_t), n_rounds, 1.0f, results.at()};
+  launch("oribi_probe_read", oribi_cuda_probe_launch(n_blocks), args);
+  uint32_t mix = 0;
+  for (uint32_t i = 0; i < threads; i++) mix ^= *results.at(i);
+  check(mix == of_words, "probe of reading " + std::to_string(n_words) + " words");
+  const struct {
+    const char *name;
+    float each;
+  } macs[] = {{"oribi_probe_mma", 8 * 4 * 16.0f * n_rounds}, {"oribi_probe_fma", 8.0f * n_rounds}};
+  for (const auto &probe : macs) {
+    launch(probe.name, oribi_cuda_probe_launch(n_blocks), args);
+    bool ok = true;
+    for (uint32_t i = 0; i < threads; i++) ok &= same_bits((const float *)results.at(i), &probe.each, 1);
+    check(ok, probe.name);
+  }
+}
+
 static void check_rope_table(uint32_t n_pairs) {
   const device<uint32_t> positions(std::vector<uint32_t>{0, 1, 77, 131071});
   std::vector<double> of(n_pairs);
@@ -139,4 +163,5 @@ void check_rows() {
     check_sum_squares(n, n % 7);
   }
   for (uint32_t n_pairs : {1u, 32u, 300u}) check_rope_table(n_pairs);
+  for (uint32_t n_words : {4u, 3072u, 24576u, 100004u}) check_probes(n_words);
 }

@@ -249,6 +249,27 @@ unsafe extern "C" {
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
+pub struct oribi_cuda_probe_args {
+    pub data: *const u8,
+    pub n_bytes: u64,
+    pub n_rounds: u32,
+    pub one: f32,
+    pub results: *mut u32,
+}
+impl Default for oribi_cuda_probe_args {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+unsafe extern "C" {
+    pub fn oribi_cuda_probe_launch(n_blocks: u32) -> oribi_cuda_launch;
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
 pub struct oribi_cuda_matmul_norm_args {
     pub product: oribi_cuda_matmul_args,
     pub norm: oribi_cuda_norm_args,

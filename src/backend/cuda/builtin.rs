@@ -53,6 +53,7 @@ mod tests {
             "oribi_embed_iq1_s",
             "oribi_matmul_f32_prompt",
             "oribi_matmul_q4_k_8",
+            "oribi_probe_mma",
             "oribi_softcap",
         ];
         for kernel in kernels {

@@ -51,6 +51,10 @@ pub(super) trait Driver: Send + Sync {
     /// Its name and architecture, for people.
     fn name(&self) -> &str;
 
+    /// Its multiprocessors.
+    #[cfg(feature = "bench")]
+    fn n_processors(&self) -> u32;
+
     /// How much memory it has.
     fn memory(&self) -> Result<MemoryInfo>;
 

@@ -64,6 +64,11 @@ impl Driver for Emulated {
         "emulated on the CPU"
     }
 
+    #[cfg(feature = "bench")]
+    fn n_processors(&self) -> u32 {
+        1
+    }
+
     fn memory(&self) -> Result<MemoryInfo> {
         Ok(MemoryInfo { free: self.total.saturating_sub(self.n_used()), total: self.total })
     }

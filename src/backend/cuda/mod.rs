@@ -16,6 +16,8 @@ mod modules;
 mod nvidia;
 mod ops;
 mod pages;
+#[cfg(feature = "bench")]
+mod probe;
 mod rows;
 mod sources;
 mod uploads;

@@ -24,6 +24,8 @@ pub(super) struct Nvidia {
     stream: sys::CUstream,
     name: String,
     architecture: u32,
+    #[cfg_attr(not(feature = "bench"), allow(dead_code))]
+    n_processors: u32,
     /// Bytes of shared memory that a block can ask for.
     most_shared: c_int,
     modules: Mutex<BTreeMap<Module, Loaded>>,
@@ -83,6 +85,7 @@ impl Nvidia {
         let major = attribute(attr::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
         let minor = attribute(attr::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
         let most_shared = attribute(attr::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
+        let n_processors = attribute(attr::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
         let architecture = (10 * major + minor) as u32;
         if architecture < MIN_ARCHITECTURE {
             bail!(Device, "GPU {number} ({name}) is too old: it has architecture sm_{architecture}, sm_80 is needed");
@@ -95,6 +98,7 @@ impl Nvidia {
             stream: std::ptr::null_mut(),
             name: format!("{name}, sm_{architecture}, {}", modules::origin()),
             architecture,
+            n_processors: n_processors.max(1) as u32,
             most_shared,
             modules: Mutex::default(),
         };
@@ -129,6 +133,11 @@ impl Nvidia {
 impl Driver for Nvidia {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    #[cfg(feature = "bench")]
+    fn n_processors(&self) -> u32 {
+        self.n_processors
     }
 
     fn memory(&self) -> Result<MemoryInfo> {

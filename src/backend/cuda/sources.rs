@@ -19,6 +19,7 @@ const MODULES: &[(&str, &str)] = sources![
     "glu.cu": "cuda/glu.cu",
     "matmul.cu": "cuda/matmul.cu",
     "norm.cu": "cuda/norm.cu",
+    "probe.cu": "cuda/probe.cu",
     "rope_table.cu": "cuda/rope_table.cu",
     "softcap.cu": "cuda/softcap.cu",
     "sum_squares.cu": "cuda/sum_squares.cu",

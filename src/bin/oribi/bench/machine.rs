@@ -1,8 +1,10 @@
 //! `oribi bench --machine`: the limits that models meet here.
 
+use oribi::backend::cpu::CpuOptions;
 use oribi::backend::cpu::cores;
 use oribi::backend::cpu::kernels::Isa;
 use oribi::backend::cpu::team::Team;
+use oribi::backend::{self, GpuSpeeds};
 use oribi::bench::{Machine, Peak};
 use oribi::{Result, bench::Bandwidth};
 use serde_json::{Value, json};
@@ -16,16 +18,45 @@ pub fn run(args: &Args) -> Result<()> {
         [] => vec![cores::default_threads()],
         counts => counts.to_vec(),
     };
-    let mut machines = Vec::new();
-    for n_threads in counts {
-        let limit = args.max_memory.or_else(|| memory::available().map(|bytes| bytes / 2));
-        machines.push(Machine::measure(&Team::new(n_threads)?, limit)?);
+    let mut objects = Vec::new();
+    let mut texts = Vec::new();
+    for device in &args.settings.device {
+        let machine = backend::Machine::new(*device, CpuOptions { n_threads: Some(1), ..CpuOptions::default() })?;
+        if let Some(speeds) = machine.gpu_speeds()? {
+            objects.push(gpu_json(&machine.name(), speeds));
+            texts.push(gpu_text(&machine.name(), speeds));
+            continue;
+        }
+        for &n_threads in &counts {
+            let limit = args.max_memory.or_else(|| memory::available().map(|bytes| bytes / 2));
+            let measured = Machine::measure(&Team::new(n_threads)?, limit)?;
+            objects.push(as_json(&measured));
+            texts.push(as_text(&measured));
+        }
     }
-    if args.json {
-        let objects: Vec<Value> = machines.iter().map(as_json).collect();
-        return output::print_line(&json!(objects).to_string());
-    }
-    output::print(&machines.iter().map(as_text).collect::<Vec<_>>().join("\n"))
+    if args.json { output::print_line(&json!(objects).to_string()) } else { output::print(&texts.join("\n")) }
+}
+
+fn gpu_text(name: &str, speeds: GpuSpeeds) -> String {
+    let row = |what: &str, per_second: f64| vec![what.to_string(), format!("{:.1}", per_second * 1e-9)];
+    let rows = vec![
+        row("GB/s read", speeds.bytes),
+        row("GMAC/s in bf16", speeds.bf16_macs),
+        row("GMAC/s in f32", speeds.float_macs),
+    ];
+    format!("{name}\n\n{}", markdown(&["limit", "measured"], rows, 1))
+}
+
+/// In the form of a CPU's, as far as that has a meaning.
+fn gpu_json(name: &str, speeds: GpuSpeeds) -> Value {
+    json!({
+        "device": name,
+        "bandwidth": [{"level": "DRAM", "gb_per_second": speeds.bytes * 1e-9}],
+        "peaks": [
+            {"operands": "bf16", "gmac_per_second": speeds.bf16_macs * 1e-9},
+            {"operands": "f32", "gmac_per_second": speeds.float_macs * 1e-9},
+        ],
+    })
 }
 
 fn as_text(machine: &Machine) -> String {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use oribi::backend::Storage;
+use oribi::backend::{GpuSpeeds, Storage};
 use oribi::bench::{Bench, BenchOptions, Limits, Machine, Spread, Test};
 use oribi::gguf::Gguf;
 use oribi::model::{Model, ModelOptions};
@@ -61,8 +61,8 @@ struct Side {
     model: Arc<Model>,
     setting: Setting,
     bench: Bench,
-    /// The machine with as many threads.
-    machine: Option<Machine>,
+    /// What it runs on, where that was measured.
+    machine: Option<Measured>,
 }
 
 /// Where models are measured: what is kept between one setting and the next.
@@ -136,9 +136,9 @@ impl Lab {
         let session = SessionOptions { numerics, kv_type, n_batch: self.effort.chunk, ..Default::default() };
         let model = self.model(path, setting, &Bench::session_options(&session, tests))?;
         let bench = Bench::new(&model, &BenchOptions { session, seed: 0 }, tests)?;
-        // The limits are those of the CPU.
-        let with_limits = self.effort.with_limits && !model.machine().is_gpu();
-        let machine = if with_limits { Some(self.machine(&model)?) } else { None };
+        // Two machines have no limits in common.
+        let with_limits = self.effort.with_limits && model.gpu_layers().is_none();
+        let machine = if with_limits { Some(self.measured(&model)?) } else { None };
         Ok(Side { model, setting: setting.clone(), bench, machine })
     }
 
@@ -166,6 +166,14 @@ impl Lab {
         Ok(model)
     }
 
+    /// What a model runs on.
+    fn measured(&mut self, model: &Model) -> Result<Measured> {
+        match model.machine().gpu_speeds()? {
+            Some(speeds) => Ok(Measured::Gpu(speeds)),
+            None => self.machine(model).map(Measured::Cpu),
+        }
+    }
+
     /// The machine with the threads of a model, measured once for each number of threads.
     fn machine(&mut self, model: &Model) -> Result<Machine> {
         let team = model.cpu().team();
@@ -176,6 +184,12 @@ impl Lab {
         self.machines.push(machine.clone());
         Ok(machine)
     }
+}
+
+/// The limits of what a model runs on.
+enum Measured {
+    Cpu(Machine),
+    Gpu(GpuSpeeds),
 }
 
 /// Whether two settings can share a loaded model.
@@ -195,9 +209,11 @@ impl Side {
         let n_tokens = test.n_tokens() as f64;
         let cpu = self.model.cpu();
         let isa = cpu.kernels().isa();
-        let n_passes = test.n_prompt().div_ceil(self.bench.session().options().n_batch) + test.n_gen();
-        let pass_bytes = work.read_bytes / n_passes.max(1) as u64;
-        let share = |machine: &Machine| Limits::new(machine, isa, pass_bytes).share(&work, median);
+        let pass_bytes = work.read_bytes / self.bench.n_passes(test).max(1) as u64;
+        let limits = |machine: &Measured| match machine {
+            Measured::Cpu(machine) => Limits::new(machine, isa, pass_bytes),
+            Measured::Gpu(speeds) => Limits::of_gpu(*speeds),
+        };
         Ok(Row {
             test: test.to_string(),
             n_prompt: test.n_prompt(),
@@ -211,7 +227,7 @@ impl Side {
             tokens_per_second: spread(seconds.iter().map(|s| n_tokens / s))?,
             gb_per_second: work.read_bytes as f64 / median * 1e-9,
             gmac_per_second: work.macs() as f64 / median * 1e-9,
-            share_of_limit: self.machine.as_ref().map(share),
+            share_of_limit: self.machine.as_ref().map(|machine| limits(machine).share(&work, median)),
             device: device_name(&self.model),
         })
     }

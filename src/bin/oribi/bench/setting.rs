@@ -37,7 +37,7 @@ impl Setting {
 pub struct SettingArgs {
     /// What the model runs on: cpu, cuda or cuda:N (an NVIDIA GPU), auto (the first GPU that can be used, else the CPU)
     #[arg(long, value_name = "DEVICE,..", value_delimiter = ',', default_value = "cpu")]
-    device: Vec<Device>,
+    pub device: Vec<Device>,
     /// Blocks of the model that are on a GPU; the CPU computes the others [default: all]
     #[arg(long, visible_alias = "n-gpu-layers", value_name = "N,..", value_delimiter = ',')]
     gpu_layers: Vec<usize>,
