@@ -263,6 +263,10 @@ fn the_program_runs_on_the_gpu() {
     let ((on_gpu, said), (on_cpu, _)) = (run("cuda"), run("cpu"));
     assert_eq!(on_gpu, on_cpu);
     assert!(!on_gpu.is_empty() && said.contains("device: cuda:0 ("), "{said}");
+    // With graphs, which is the default, and without: the same bits.
+    let prompt = ["run", &model, "-p", "w7 w8 w9", "-n", "12", "--temp", "0", "--ctx", "100", "--device", "cuda"];
+    let [with, without] = ["on", "off"].map(|value| oribi(&prompt, &[("ORIBI_CUDA_GRAPHS", value)]).stdout);
+    assert!(!with.is_empty() && with == without, "{} and {}", text(&with), text(&without));
     assert!(run("auto").1.contains("device: cuda:0 ("));
 
     let output = oribi(&["inspect", &model, "--device", "cuda", "--ctx", "100"], &[]);

@@ -153,10 +153,10 @@ fn hidden_states_observed_inputs_and_requests_to_stop() {
         let stop = || looks.fetch_add(1, Ordering::Relaxed) >= n_looks;
         let control = Control { stop: Some(&stop), progress: None };
         let result = session.decode_with(&Batch::prompt(sequence, &tokens), control);
-        // After the last question it is too late.
+        // Each machine asks once for its block at least; how often more depends on who computes what.
         match result {
             Err(error) => assert_eq!(error.kind(), ErrorKind::Cancelled),
-            Ok(()) => assert!(n_looks > 2, "nobody asked after {n_looks}"),
+            Ok(()) => assert!(n_looks >= 2, "nobody asked after {n_looks}"),
         }
         session.truncate(sequence, 10).unwrap();
     }

@@ -156,8 +156,9 @@ impl Plan {
             slices,
             tiles_are_whole,
             rows: pass.uploads.put(driver, &rows)? as *const _,
-            pages: pass.uploads.put(driver, &addresses)? as *const _,
             tiles: pass.uploads.put(driver, &tiles)? as *const _,
+            // Last: where the others are shall not change with the number of pages.
+            pages: pass.uploads.put(driver, &addresses)? as *const _,
         })
     }
 }
@@ -219,7 +220,7 @@ pub(super) fn attend(
             )
         };
         if is_fused {
-            ops.launch(kernels.fused(n_queries), fused, &args)?;
+            ops.launch(kernels.fused(n_queries), fused, args)?;
             continue;
         }
         // SAFETY: pure functions of the struct.
@@ -230,9 +231,9 @@ pub(super) fn attend(
                 c::oribi_cuda_attend_merge_launch(&args),
             )
         };
-        ops.launch(&kernels.project, project, &args)?;
-        ops.launch(kernels.split(n_queries), split, &args)?;
-        ops.launch(&ops.cuda.kernels.attend_merge, merge, &args)?;
+        ops.launch(&kernels.project, project, args)?;
+        ops.launch(kernels.split(n_queries), split, args)?;
+        ops.launch(&ops.cuda.kernels.attend_merge, merge, args)?;
     }
     pass.plan = Some(plan);
     Ok(())

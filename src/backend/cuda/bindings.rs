@@ -30,7 +30,7 @@ unsafe extern "C" {
     pub fn oribi_cuda_emulated_kernel(i: usize) -> *const ::core::ffi::c_char;
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
 pub struct oribi_cuda_launch {
     pub grid: [u32; 3usize],
     pub block: [u32; 3usize],
@@ -43,7 +43,7 @@ unsafe extern "C" {
     pub fn oribi_cuda_sums_bytes(capacity: u32, k: u32) -> usize;
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Copy, Clone, PartialEq)]
 pub struct oribi_cuda_acts {
     pub hi: *mut u8,
     pub lo: *mut u8,
@@ -61,7 +61,7 @@ impl Default for oribi_cuda_acts {
     }
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Copy, Clone, PartialEq)]
 pub struct oribi_cuda_weights {
     pub panels: *const u8,
     pub panel_bytes: u64,
@@ -78,7 +78,7 @@ impl Default for oribi_cuda_weights {
     }
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Copy, Clone, PartialEq)]
 pub struct oribi_cuda_matmul_args {
     pub weights: [oribi_cuda_weights; 3usize],
     pub n_weights: u32,
@@ -105,7 +105,7 @@ unsafe extern "C" {
     pub fn oribi_cuda_matmul_launch(dtype: u32, n: u32, args: *const oribi_cuda_matmul_args) -> oribi_cuda_launch;
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Copy, Clone, PartialEq)]
 pub struct oribi_cuda_embed_args {
     pub panels: *const u8,
     pub panel_bytes: u64,
@@ -129,7 +129,7 @@ unsafe extern "C" {
     pub fn oribi_cuda_embed_launch(args: *const oribi_cuda_embed_args) -> oribi_cuda_launch;
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Copy, Clone, PartialEq)]
 pub struct oribi_cuda_rope_table_args {
     pub frequencies: *const f64,
     pub n_pairs: u32,
@@ -151,7 +151,7 @@ unsafe extern "C" {
     pub fn oribi_cuda_rope_table_launch(args: *const oribi_cuda_rope_table_args) -> oribi_cuda_launch;
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Copy, Clone, PartialEq)]
 pub struct oribi_cuda_norm_args {
     pub x: *mut f32,
     pub x_stride: u64,
@@ -181,7 +181,7 @@ unsafe extern "C" {
     pub fn oribi_cuda_norm_launch(args: *const oribi_cuda_norm_args) -> oribi_cuda_launch;
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Copy, Clone, PartialEq)]
 pub struct oribi_cuda_glu_args {
     pub scratch: *const f32,
     pub scratch_stride: u64,
@@ -206,7 +206,7 @@ unsafe extern "C" {
     pub fn oribi_cuda_glu_launch(args: *const oribi_cuda_glu_args) -> oribi_cuda_launch;
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Copy, Clone, PartialEq)]
 pub struct oribi_cuda_softcap_args {
     pub x: *mut f32,
     pub stride: u64,
@@ -227,7 +227,7 @@ unsafe extern "C" {
     pub fn oribi_cuda_softcap_launch(args: *const oribi_cuda_softcap_args) -> oribi_cuda_launch;
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Copy, Clone, PartialEq)]
 pub struct oribi_cuda_sum_squares_args {
     pub x: *const f32,
     pub stride: u64,
@@ -248,7 +248,7 @@ unsafe extern "C" {
     pub fn oribi_cuda_sum_squares_launch(args: *const oribi_cuda_sum_squares_args) -> oribi_cuda_launch;
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Copy, Clone, PartialEq)]
 pub struct oribi_cuda_probe_args {
     pub data: *const u8,
     pub n_bytes: u64,
@@ -269,7 +269,7 @@ unsafe extern "C" {
     pub fn oribi_cuda_probe_launch(n_blocks: u32) -> oribi_cuda_launch;
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Copy, Clone, PartialEq)]
 pub struct oribi_cuda_matmul_norm_args {
     pub product: oribi_cuda_matmul_args,
     pub norm: oribi_cuda_norm_args,
@@ -288,7 +288,7 @@ unsafe extern "C" {
     pub fn oribi_cuda_matmul_norm_launch(dtype: u32, args: *const oribi_cuda_matmul_norm_args) -> oribi_cuda_launch;
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Copy, Clone, PartialEq)]
 pub struct oribi_cuda_matmul_glu_args {
     pub product: oribi_cuda_matmul_args,
     pub n: u32,
@@ -310,19 +310,19 @@ unsafe extern "C" {
     pub fn oribi_cuda_matmul_glu_launch(dtype: u32, args: *const oribi_cuda_matmul_glu_args) -> oribi_cuda_launch;
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
 pub struct oribi_cuda_row {
     pub position: u32,
     pub pages: u32,
 }
 #[repr(C)]
-#[derive(Debug, Default, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
 pub struct oribi_cuda_tile {
     pub first_row: u32,
     pub n_rows: u32,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Copy, Clone, PartialEq)]
 pub struct oribi_cuda_attend_args {
     pub qkv: *mut f32,
     pub qkv_stride: u64,

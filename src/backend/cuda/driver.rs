@@ -6,13 +6,14 @@ use std::ffi::{CString, c_void};
 use std::sync::Arc;
 
 use super::bindings as c;
+use super::launches::Launch;
 use crate::error::Result;
 
 /// A place in a GPU's memory.
 pub(super) type Address = u64;
 
 /// A kernel that can be launched.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Kernel {
     /// Its name in its module.
     pub name: Arc<CString>,
@@ -118,8 +119,58 @@ pub(super) trait Driver: Send + Sync {
     /// The kernel is from this driver and takes such a struct, which lives during the call; what it does with it is sound.
     unsafe fn launch(&self, kernel: &Kernel, shape: c::oribi_cuda_launch, args: Args) -> Result<()>;
 
+    /// Make a graph of launches, which are not done now. Its number is this driver's.
+    ///
+    /// # Safety
+    /// See [`launch`](Self::launch).
+    unsafe fn record(&self, launches: &Arc<[Launch]>) -> Result<usize>;
+
+    /// Do what is in a graph.
+    ///
+    /// # Safety
+    /// See [`launch`](Self::launch), for all of its launches.
+    unsafe fn replay(&self, graph: usize) -> Result<()>;
+
+    /// A graph is not needed any more. Nothing can be done about an error.
+    fn forget(&self, graph: usize);
+
     /// Wait until all is done, and hear of what went wrong.
     fn synchronize(&self) -> Result<()>;
+}
+
+/// A graph, forgotten on drop.
+pub(super) struct Graph {
+    driver: Arc<dyn Driver>,
+    number: usize,
+}
+
+impl Graph {
+    /// # Safety
+    /// See [`Driver::record`].
+    ///
+    /// # Errors
+    /// `Device`.
+    pub unsafe fn new(driver: &Arc<dyn Driver>, launches: &Arc<[Launch]>) -> Result<Graph> {
+        // SAFETY: by the caller's promise.
+        let number = unsafe { driver.record(launches)? };
+        Ok(Graph { driver: Arc::clone(driver), number })
+    }
+
+    /// # Safety
+    /// See [`Driver::replay`].
+    ///
+    /// # Errors
+    /// `Device`.
+    pub unsafe fn replay(&self) -> Result<()> {
+        // SAFETY: by the caller's promise.
+        unsafe { self.driver.replay(self.number) }
+    }
+}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        self.driver.forget(self.number);
+    }
 }
 
 /// Memory of a GPU that is given back on drop.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::bindings as c;
 use super::driver::{Address, Args, Driver, Kernel, MemoryInfo};
+use super::launches::Launch;
 use crate::error::{Result, bail};
 
 /// Bytes of memory, unless the environment says otherwise.
@@ -21,6 +22,8 @@ pub(super) struct Emulated {
     total: u64,
     /// Sizes of what is allocated, by address.
     allocated: Mutex<BTreeMap<Address, usize>>,
+    /// Graphs, by number.
+    recorded: Mutex<BTreeMap<usize, Arc<[Launch]>>>,
 }
 
 impl Emulated {
@@ -36,7 +39,7 @@ impl Emulated {
             },
             Err(_) => MEMORY_BYTES,
         };
-        Ok(Emulated { total, allocated: Mutex::default() })
+        Ok(Emulated { total, allocated: Mutex::default(), recorded: Mutex::default() })
     }
 
     fn allocated(&self) -> MutexGuard<'_, BTreeMap<Address, usize>> {
@@ -185,6 +188,24 @@ impl Driver for Emulated {
             _ => "of an unknown reason",
         };
         bail!(Device, "kernel {text} (grid {grid:?}, block {block:?}): {why} ({status})")
+    }
+
+    unsafe fn record(&self, launches: &Arc<[Launch]>) -> Result<usize> {
+        let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = recorded.last_key_value().map_or(0, |(&last, _)| last + 1);
+        recorded.insert(number, Arc::clone(launches));
+        Ok(number)
+    }
+
+    unsafe fn replay(&self, graph: usize) -> Result<()> {
+        let recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner).get(&graph).cloned();
+        let Some(launches) = recorded else { bail!(Device, "there is no graph {graph}") };
+        // SAFETY: by the caller's promise.
+        launches.iter().try_for_each(|l| unsafe { self.launch(&l.kernel, l.shape, l.args()) })
+    }
+
+    fn forget(&self, graph: usize) {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner).remove(&graph);
     }
 
     fn synchronize(&self) -> Result<()> {

@@ -11,6 +11,7 @@ mod builtin;
 mod driver;
 #[cfg(feature = "cuda-emulated")]
 mod emulated;
+mod launches;
 mod matrix;
 mod modules;
 mod nvidia;
@@ -27,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::driver::{Buffer, Driver, Kernel};
 use self::matrix::WeightKernels;
-use self::uploads::Uploads;
+use self::ops::Kept;
 use super::cpu::Cpu;
 use super::cpu::team::Team;
 use super::{Arithmetic, Backend, CacheShape, Footprint, Heads, MatrixShape, RowsUse, Storage};
@@ -52,8 +53,8 @@ pub struct Cuda {
     weight_kernels: Mutex<BTreeMap<DType, Arc<WeightKernels>>>,
     /// A zero by which the blocks of a launch count who is last, and which they leave as it was: a launch ends before the next begins.
     counter: Buffer,
-    /// Those of the pass in hand, and of the one before it.
-    uploads: Mutex<Uploads>,
+    /// What passes leave for the next one.
+    kept: Mutex<Kept>,
 }
 
 /// The kernels of the operations without a format.
@@ -111,7 +112,7 @@ impl Cuda {
             cpu,
             turns: Team::new(1)?,
             weight_kernels: Mutex::default(),
-            uploads: Mutex::default(),
+            kept: Mutex::default(),
         })
     }
 
@@ -242,11 +243,11 @@ impl Backend for Cuda {
     ) -> Result<()> {
         let result = Mutex::new(Ok(()));
         self.turns.run_unless(stop, |_| {
-            let mut uploads = lock(&self.uploads);
-            let ops = CudaOps::new(self, arithmetic, stop, std::mem::take(&mut *uploads));
+            let mut kept = lock(&self.kept);
+            let ops = CudaOps::new(self, arithmetic, stop, std::mem::take(&mut *kept));
             pass(&ops);
             let ended;
-            (*uploads, ended) = ops.finish();
+            (*kept, ended) = ops.finish();
             *lock(&result) = ended;
         })?;
         result.into_inner().unwrap_or_else(PoisonError::into_inner)

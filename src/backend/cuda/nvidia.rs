@@ -9,6 +9,7 @@ use cudarc::driver::sys;
 
 use super::bindings as c;
 use super::driver::{Address, Args, Driver, Kernel, MemoryInfo};
+use super::launches::Launch;
 use super::modules;
 use super::sources::Module;
 use crate::error::{Error, ErrorKind, Result, bail};
@@ -22,6 +23,8 @@ pub(super) struct Nvidia {
     device: sys::CUdevice,
     context: sys::CUcontext,
     stream: sys::CUstream,
+    /// Where graphs are recorded: what other threads ask of the GPU meanwhile must not come into them.
+    recording: Mutex<Stream>,
     name: String,
     architecture: u32,
     #[cfg_attr(not(feature = "bench"), allow(dead_code))]
@@ -30,6 +33,9 @@ pub(super) struct Nvidia {
     most_shared: c_int,
     modules: Mutex<BTreeMap<Module, Loaded>>,
 }
+
+/// A stream.
+struct Stream(sys::CUstream);
 
 /// A module in the GPU's memory.
 #[derive(Clone, Copy)]
@@ -96,6 +102,7 @@ impl Nvidia {
             device,
             context,
             stream: std::ptr::null_mut(),
+            recording: Mutex::new(Stream(std::ptr::null_mut())),
             name: format!("{name}, sm_{architecture}, {}", modules::origin()),
             architecture,
             n_processors: n_processors.max(1) as u32,
@@ -103,8 +110,10 @@ impl Nvidia {
             modules: Mutex::default(),
         };
         opened.enter()?;
-        opened.stream =
-            result::stream::create(result::stream::StreamKind::NonBlocking).map_err(failed("make a stream"))?;
+        let stream =
+            || result::stream::create(result::stream::StreamKind::NonBlocking).map_err(failed("make a stream"));
+        opened.stream = stream()?;
+        opened.recording = Mutex::new(Stream(stream()?));
         Ok(opened)
     }
 
@@ -128,6 +137,21 @@ impl Nvidia {
         // SAFETY: the stream lives as long as `self`.
         unsafe { result::stream::synchronize(self.stream) }.map_err(failed("wait for the GPU"))
     }
+}
+
+/// Launch a kernel on a stream of the context that this thread has entered.
+///
+/// # Safety
+/// See [`Driver::launch`].
+unsafe fn launch_on(stream: sys::CUstream, kernel: &Kernel, shape: c::oribi_cuda_launch, args: Args) -> Result<()> {
+    let c::oribi_cuda_launch { grid, block, shared_bytes } = shape;
+    let mut parameters = [args.start.cast_mut()];
+    // SAFETY: by the caller's promise; the driver copies the struct, whose size it knows from the kernel.
+    let status = unsafe {
+        let (grid, block) = ((grid[0], grid[1], grid[2]), (block[0], block[1], block[2]));
+        result::launch_kernel(kernel.handle as sys::CUfunction, grid, block, shared_bytes, stream, &mut parameters)
+    };
+    status.map_err(|e| failed(&format!("launch kernel {}", kernel.name.to_string_lossy()))(e))
 }
 
 impl Driver for Nvidia {
@@ -246,15 +270,44 @@ impl Driver for Nvidia {
 
     unsafe fn launch(&self, kernel: &Kernel, shape: c::oribi_cuda_launch, args: Args) -> Result<()> {
         self.enter()?;
-        let c::oribi_cuda_launch { grid, block, shared_bytes } = shape;
-        let mut parameters = [args.start.cast_mut()];
-        // SAFETY: by the caller's promise; the driver copies the struct, whose size it knows from the kernel.
-        let status = unsafe {
-            let (grid, block) = ((grid[0], grid[1], grid[2]), (block[0], block[1], block[2]));
-            let function = kernel.handle as sys::CUfunction;
-            result::launch_kernel(function, grid, block, shared_bytes, self.stream, &mut parameters)
+        // SAFETY: by the caller's promise.
+        unsafe { launch_on(self.stream, kernel, shape, args) }
+    }
+
+    unsafe fn record(&self, launches: &Arc<[Launch]>) -> Result<usize> {
+        self.enter()?;
+        let stream = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        // SAFETY: the stream is this driver's, nobody else uses it, and every capture that begins ends.
+        let (recorded, graph) = unsafe {
+            result::stream::begin_capture(stream.0, mode).map_err(failed("begin to record a graph"))?;
+            let recorded = launches.iter().try_for_each(|l| launch_on(stream.0, &l.kernel, l.shape, l.args()));
+            (recorded, result::stream::end_capture(stream.0).map_err(failed("record a graph")))
         };
-        status.map_err(|e| failed(&format!("launch kernel {}", kernel.name.to_string_lossy()))(e))
+        let graph = graph?;
+        // SAFETY: the graph was just made; an instance does not need it any more.
+        let instance = unsafe {
+            let flags = sys::CUgraphInstantiate_flags(0);
+            let instance = recorded
+                .and_then(|()| result::graph::instantiate(graph, flags).map_err(failed("make an instance of a graph")));
+            let _ = sys::cuGraphDestroy(graph);
+            instance
+        };
+        Ok(instance? as usize)
+    }
+
+    unsafe fn replay(&self, graph: usize) -> Result<()> {
+        self.enter()?;
+        // SAFETY: by the caller's promise an instance of `record`.
+        let status = unsafe { sys::cuGraphLaunch(graph as sys::CUgraphExec, self.stream) };
+        status.result().map_err(failed("launch a graph"))
+    }
+
+    fn forget(&self, graph: usize) {
+        if self.enter().is_ok() {
+            // SAFETY: an instance of `record`, which nobody uses any more; the driver waits for what is under way.
+            let _ = unsafe { sys::cuGraphExecDestroy(graph as sys::CUgraphExec) };
+        }
     }
 
     fn synchronize(&self) -> Result<()> {
@@ -272,6 +325,10 @@ impl Drop for Nvidia {
                 if !self.stream.is_null() {
                     let _ = self.wait();
                     let _ = result::stream::destroy(self.stream);
+                }
+                let recording = self.recording.get_mut().unwrap_or_else(PoisonError::into_inner);
+                if !recording.0.is_null() {
+                    let _ = result::stream::destroy(recording.0);
                 }
                 for module in modules.into_values() {
                     let _ = result::module::unload(module.0);

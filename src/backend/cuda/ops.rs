@@ -1,14 +1,16 @@
 //! The operations of a forward pass on a GPU: each is one launch or a few, in order, on one stream.
 //!
-//! Nothing waits for a launch before the pass ends, but where rows are many: there the host waits after each layer, so that a request
-//! to stop never has more than a layer before it. The first error of a pass is kept, and what comes after it is left out.
+//! Launches are collected and begun together when results are published, as a graph where they are those of an earlier pass
+//! (`launches.rs`). Nothing waits for them before the pass ends, but where rows are many: there the host begins and waits after each layer, so that a
+//! request to stop never has more than a layer before it. The first error of a pass is kept, and what comes after it is left out.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::attend::{self, Plan};
 use super::bindings as c;
-use super::driver::{Args, Driver, Kernel};
+use super::driver::{Driver, Kernel};
+use super::launches::{Graphs, Launch};
 use super::matrix::Matrix;
 use super::rows::Rows;
 use super::uploads::Uploads;
@@ -30,6 +32,21 @@ pub struct CudaOps<'a> {
     pub(super) arithmetic: Arithmetic,
     stop: &'a (dyn Fn() -> bool + Sync),
     pass: RefCell<Pass>,
+    queue: RefCell<Queue>,
+}
+
+/// What a pass leaves for the next one.
+#[derive(Default)]
+pub(super) struct Kept {
+    uploads: Uploads,
+    graphs: Graphs,
+}
+
+/// Launches that are not begun yet.
+#[derive(Default)]
+struct Queue {
+    launches: Vec<Launch>,
+    graphs: Graphs,
 }
 
 /// What changes during a pass.
@@ -48,17 +65,20 @@ impl<'a> CudaOps<'a> {
         cuda: &'a Cuda,
         arithmetic: Arithmetic,
         stop: &'a (dyn Fn() -> bool + Sync),
-        mut uploads: Uploads,
+        Kept { mut uploads, graphs }: Kept,
     ) -> Self {
         uploads.begin();
-        CudaOps { cuda, arithmetic, stop, pass: RefCell::new(Pass { uploads, ..Pass::default() }) }
+        let pass = RefCell::new(Pass { uploads, ..Pass::default() });
+        CudaOps { cuda, arithmetic, stop, pass, queue: RefCell::new(Queue { launches: Vec::new(), graphs }) }
     }
 
     /// The end of the pass: what is left of it, once everything is done.
-    pub(super) fn finish(self) -> (Uploads, Result<()>) {
+    pub(super) fn finish(self) -> (Kept, Result<()>) {
+        self.attempt(|_| self.begin_launches());
         let synchronized = self.driver().synchronize();
         let Pass { uploads, error, .. } = self.pass.into_inner();
-        (uploads, error.map_or(synchronized, Err))
+        let graphs = self.queue.into_inner().graphs;
+        (Kept { uploads, graphs }, error.map_or(synchronized, Err))
     }
 
     pub(super) fn driver(&self) -> &Arc<dyn Driver> {
@@ -73,11 +93,21 @@ impl<'a> CudaOps<'a> {
         }
     }
 
-    /// Launch a kernel.
-    pub(super) fn launch<T>(&self, kernel: &Kernel, shape: c::oribi_cuda_launch, args: &T) -> Result<()> {
-        // SAFETY: callers pair kernels and argument structs as the header has it; rows, matrices and pages check what their
-        // addresses are good for.
-        unsafe { self.driver().launch(kernel, shape, Args::of(args)) }
+    /// Launch a kernel, with those before it.
+    pub(super) fn launch<T>(&self, kernel: &Kernel, shape: c::oribi_cuda_launch, args: T) -> Result<()>
+    where
+        T: PartialEq + 'static,
+    {
+        self.queue.borrow_mut().launches.push(Launch::new(kernel, shape, args));
+        Ok(())
+    }
+
+    /// Begin what was launched so far.
+    fn begin_launches(&self) -> Result<()> {
+        let Queue { launches, graphs } = &mut *self.queue.borrow_mut();
+        // SAFETY: callers of `launch` pair kernels and argument structs as the header has it; rows, matrices and pages check what their
+        // addresses are good for, and live until the pass has ended.
+        unsafe { graphs.run(self.driver(), launches) }
     }
 
     /// A product with matrices of one format, their results side by side from column `column` of `out` on.
@@ -123,7 +153,7 @@ impl<'a> CudaOps<'a> {
                     };
                     (n_block, c::oribi_cuda_matmul_launch(part[0].dtype() as u32, n_block, &args))
                 };
-                self.launch(part[0].kernels().matmul(n_block), shape, &args)?;
+                self.launch(part[0].kernels().matmul(n_block), shape, args)?;
             }
         }
         Ok(())
@@ -169,7 +199,7 @@ impl<'a> CudaOps<'a> {
     fn launch_norm(&self, args: &c::oribi_cuda_norm_args) -> Result<()> {
         // SAFETY: a pure function of the struct.
         let shape = unsafe { c::oribi_cuda_norm_launch(args) };
-        self.launch(&self.cuda.kernels.norm, shape, args)
+        self.launch(&self.cuda.kernels.norm, shape, *args)
     }
 }
 
@@ -184,7 +214,10 @@ impl Ops<Cuda> for CudaOps<'_> {
         if (self.stop)() {
             self.pass.borrow_mut().is_stopped = true;
         }
-        self.attempt(|pass| if pass.n_rows >= MANY_ROWS { self.driver().synchronize() } else { Ok(()) });
+        self.attempt(|pass| match pass.n_rows >= MANY_ROWS {
+            true => self.begin_launches().and_then(|()| self.driver().synchronize()),
+            false => Ok(()),
+        });
         let pass = self.pass.borrow();
         pass.is_stopped || pass.error.is_some()
     }
@@ -206,7 +239,7 @@ impl Ops<Cuda> for CudaOps<'_> {
             };
             // SAFETY: a pure function of the struct.
             let shape = unsafe { c::oribi_cuda_embed_launch(&args) };
-            self.launch(&table.kernels().embed, shape, &args)
+            self.launch(&table.kernels().embed, shape, args)
         });
     }
 
@@ -226,7 +259,7 @@ impl Ops<Cuda> for CudaOps<'_> {
             }
             // SAFETY: a pure function of the struct.
             let shape = unsafe { c::oribi_cuda_rope_table_launch(&args) };
-            self.launch(&self.cuda.kernels.rope_table, shape, &args)
+            self.launch(&self.cuda.kernels.rope_table, shape, args)
         });
     }
 
@@ -251,7 +284,7 @@ impl Ops<Cuda> for CudaOps<'_> {
                 let args = c::oribi_cuda_matmul_norm_args { product, norm, counter };
                 // SAFETY: a pure function of the struct.
                 let shape = unsafe { c::oribi_cuda_matmul_norm_launch(weight.dtype() as u32, &args) };
-                self.launch(&weight.kernels().norm, shape, &args)
+                self.launch(&weight.kernels().norm, shape, args)
             });
         }
     }
@@ -286,7 +319,7 @@ impl Ops<Cuda> for CudaOps<'_> {
                 let args = c::oribi_cuda_matmul_glu_args { product, n, activation, out: to, out_stride, acts };
                 // SAFETY: a pure function of the struct.
                 let shape = unsafe { c::oribi_cuda_matmul_glu_launch(wg.dtype() as u32, &args) };
-                return self.launch(&wg.kernels().glu, shape, &args);
+                return self.launch(&wg.kernels().glu, shape, args);
             }
             self.products(n, input, &weights, scratch)?;
             let args = c::oribi_cuda_glu_args {
@@ -302,7 +335,7 @@ impl Ops<Cuda> for CudaOps<'_> {
             };
             // SAFETY: a pure function of the struct.
             let shape = unsafe { c::oribi_cuda_glu_launch(&args) };
-            self.launch(&self.cuda.kernels.glu, shape, &args)
+            self.launch(&self.cuda.kernels.glu, shape, args)
         });
     }
 
@@ -312,7 +345,7 @@ impl Ops<Cuda> for CudaOps<'_> {
             let args = c::oribi_cuda_softcap_args { x: x.at(0, n), stride, n_rows, n: x.n() as u32, cap };
             // SAFETY: a pure function of the struct.
             let shape = unsafe { c::oribi_cuda_softcap_launch(&args) };
-            self.launch(&self.cuda.kernels.softcap, shape, &args)
+            self.launch(&self.cuda.kernels.softcap, shape, args)
         });
     }
 
@@ -323,11 +356,11 @@ impl Ops<Cuda> for CudaOps<'_> {
             let args = c::oribi_cuda_sum_squares_args { x, stride, n_rows, n: rows.n() as u32, sums: sums.at(0, 1) };
             // SAFETY: a pure function of the struct.
             let shape = unsafe { c::oribi_cuda_sum_squares_launch(&args) };
-            self.launch(&self.cuda.kernels.sum_squares, shape, &args)
+            self.launch(&self.cuda.kernels.sum_squares, shape, args)
         });
     }
 
     fn publish(&self, n: usize, rows: &Rows) {
-        self.attempt(|_| rows.publish(self.driver(), n));
+        self.attempt(|_| self.begin_launches().and_then(|()| rows.publish(self.driver(), n)));
     }
 }

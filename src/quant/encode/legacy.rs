@@ -174,10 +174,50 @@ pub(super) fn q8_0<V: Lanes>(row: &[f32], importance: &Importance, out: &mut [u8
     }
 }
 
+#[inline(always)]
 fn plain_q8_0(x: &[f32; LEN], out: &mut [u8]) {
-    let largest = x.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+    // Magnitudes are in the order of their bits, and integers are compared in any order: eight at once. A NaN is none.
+    let magnitude =
+        |x: &f32| Some(x.to_bits() & i32::MAX as u32).filter(|&m| m <= f32::INFINITY.to_bits()).unwrap_or(0);
+    let largest = f32::from_bits(x.iter().map(magnitude).fold(0, u32::max));
     let d = (largest / 127.0).min(65504.0);
     let per_d = if d == 0.0 { 0.0 } else { 1.0 / d };
     put_half(out, f16::from_f32(d));
-    x.iter().zip(&mut out[2..]).for_each(|(x, code)| *code = (x * per_d).round().clamp(-127.0, 127.0) as i8 as u8);
+    x.iter().zip(&mut out[2..]).for_each(|(x, code)| *code = rounded(x * per_d) as u8);
+}
+
+/// The nearest code, from half on away from zero: `x.clamp(-127.0, 127.0).round()` without a call.
+#[inline(always)]
+fn rounded(x: f32) -> i8 {
+    let x = x.clamp(-127.0, 127.0);
+    let whole = x as i32;
+    let rest = x - whole as f32;
+    (whole + i32::from(rest >= 0.5) - i32::from(rest <= -0.5)) as i8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_of_eight_bits_are_rounded_half_away_from_zero() {
+        let near_halves = (-130..=130).flat_map(|n| {
+            let half = n as f32 + 0.5;
+            [n as f32, half, half.next_up(), half.next_down()]
+        });
+        let others = [0.0, -0.0, 0.499_999_97, f32::MIN_POSITIVE, f32::INFINITY, f32::NEG_INFINITY, 1e30, f32::NAN];
+        for x in near_halves.chain(others) {
+            assert_eq!(rounded(x), x.round().clamp(-127.0, 127.0) as i8, "{x:e}");
+        }
+    }
+
+    #[test]
+    fn a_nan_does_not_decide_the_scale_of_its_block() {
+        let mut x = [1.0; LEN];
+        (x[3], x[9]) = (f32::NAN, -254.0);
+        let mut out = [0; 34];
+        plain_q8_0(&x, &mut out);
+        assert_eq!(out[..2], f16::from_f32(2.0).to_le_bytes());
+        assert_eq!((out[2], out[2 + 3], out[2 + 9] as i8), (1, 0, -127));
+    }
 }
