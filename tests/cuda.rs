@@ -17,8 +17,7 @@ use oribi::backend::{Device, Storage};
 use oribi::gguf::Gguf;
 use oribi::model::{Model, ModelOptions};
 use oribi::session::{
-    Batch, Control, InputSquares, KvType, Numerics, Pooling, Role, SequenceId, Session, SessionOptions,
-    check_gpu_memory, predict_gpu_memory,
+    Batch, Control, KvType, Numerics, Role, SequenceId, Session, SessionOptions, check_gpu_memory, predict_gpu_memory,
 };
 use tiny::{FORMATS, Shape};
 
@@ -173,29 +172,7 @@ fn states_move_between_the_machines() {
 #[test]
 fn hidden_states_and_observed_inputs_are_those_of_the_cpu() {
     let gguf = small("llama", 2);
-    let tokens = prompt(90);
-    let run = |device| {
-        let model = load(&gguf, device);
-        let mut session = session(&model, Numerics::Portable);
-        session.observe(Some(InputSquares::new(&model).unwrap()));
-        let sequence = session.new_sequence().unwrap();
-        let mut batch = Batch::new();
-        tokens.iter().for_each(|&token| batch.push(sequence, token, Role::Prompt, true));
-        let hidden = session.embed(&batch, Pooling::Tokens, Control::default()).unwrap();
-        let squares = session.observe(None).unwrap();
-        let squares: Vec<(String, Vec<f64>)> =
-            squares.iter().map(|(name, sums, _)| (name.into(), sums.into())).collect();
-        (hidden, squares)
-    };
-    let ((hidden, squares), (expected, expected_squares)) = (run(GPU), run(CPU));
-    assert_eq!(hidden.len(), 90 * 64);
-    let far = |a: f32, b: f32| (a - b).abs() > 1e-3 * (1.0 + b.abs());
-    assert!(!hidden.iter().zip(&expected).any(|(&a, &b)| far(a, b)));
-    assert_eq!(squares.len(), expected_squares.len());
-    for ((name, sums), (_, expected)) in squares.iter().zip(&expected_squares) {
-        let far = |(a, b): (&f64, &f64)| (a - b).abs() > 1e-3 * b.abs();
-        assert!(sums.iter().sum::<f64>() > 0.0 && !sums.iter().zip(expected).any(far), "{name}");
-    }
+    same_hidden_states_and_inputs(&load(&gguf, GPU), &load(&gguf, CPU), &prompt(90));
 }
 
 #[test]

@@ -16,8 +16,7 @@ use oribi::backend::Storage;
 use oribi::gguf::Gguf;
 use oribi::model::{Model, ModelOptions};
 use oribi::session::{
-    Batch, Control, InputSquares, KvType, Numerics, Pooling, Role, SequenceId, Session, SessionOptions,
-    predict_gpu_memory, predict_memory,
+    Batch, Control, KvType, Numerics, Role, SequenceId, Session, SessionOptions, predict_gpu_memory, predict_memory,
 };
 
 /// The model with so many of its blocks on the GPU.
@@ -121,28 +120,8 @@ fn states_move_between_divisions() {
 fn hidden_states_observed_inputs_and_requests_to_stop() {
     let gguf = small("llama", 2);
     let tokens = prompt(70);
-    let run = |model: &Arc<Model>| {
-        let mut session = session(model, Numerics::Portable);
-        session.observe(Some(InputSquares::new(model).unwrap()));
-        let sequence = session.new_sequence().unwrap();
-        let mut batch = Batch::new();
-        tokens.iter().for_each(|&token| batch.push(sequence, token, Role::Prompt, true));
-        let hidden = session.embed(&batch, Pooling::Tokens, Control::default()).unwrap();
-        let squares = session.observe(None).unwrap();
-        let squares: Vec<(String, Vec<f64>)> =
-            squares.iter().map(|(name, sums, _)| (name.into(), sums.into())).collect();
-        (hidden, squares)
-    };
-    let (expected, expected_squares) = run(&load(&gguf, CPU));
     let model = divided(&gguf, 1);
-    let (hidden, squares) = run(&model);
-    let far = |a: f32, b: f32| (a - b).abs() > 1e-3 * (1.0 + b.abs());
-    assert!(hidden.len() == 70 * 64 && !hidden.iter().zip(&expected).any(|(&a, &b)| far(a, b)));
-    assert_eq!(squares.len(), expected_squares.len());
-    for ((name, sums), (_, expected)) in squares.iter().zip(&expected_squares) {
-        let far = |(a, b): (&f64, &f64)| (a - b).abs() > 1e-3 * b.abs();
-        assert!(sums.iter().sum::<f64>() > 0.0 && !sums.iter().zip(expected).any(far), "{name}");
-    }
+    same_hidden_states_and_inputs(&model, &load(&gguf, CPU), &tokens);
 
     let mut session = session(&model, Numerics::Native);
     let sequence = session.new_sequence().unwrap();

@@ -62,7 +62,7 @@ fn load(gguf: &Gguf, settings: &Settings) -> Result<Arc<Model>> {
 
 /// Refuse what the options max_memory and max_gpu_memory do not allow: a model on a device, with so many of its blocks on a GPU, its
 /// weights in `storage`, with one session of these settings.
-pub(super) fn check_budget(
+fn check_budget(
     gguf: &Gguf,
     (device, gpu_layers): (Device, Option<usize>),
     storage: Storage,
@@ -87,6 +87,12 @@ pub(super) fn check_budget(
         )));
     }
     Ok(())
+}
+
+/// The same for a session of a model that is loaded.
+pub(super) fn check_session_budget(model: &Model, settings: &Settings) -> Result<()> {
+    let place = (model.machine().device(), model.gpu_layers());
+    check_budget(model.gguf(), place, model.storage(), settings, model.cpu().team().n_threads())
 }
 
 /// What was chosen, in one line.

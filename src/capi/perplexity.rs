@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::boundary::{Out, call, handle, text};
 use super::hooks::{Watch, oribi_phase};
-use super::model::{check_budget, oribi_model};
+use super::model::{check_session_budget, oribi_model};
 use super::options::oribi_options;
 use super::status::oribi_status;
 use crate::error::bail;
@@ -47,14 +47,7 @@ pub unsafe extern "C" fn oribi_model_perplexity(
         let chunks = Chunks::of_text(model.tokenizer(), text, &chunk)?;
         settings.session =
             Runtime::sizes(SessionOptions { n_ctx: chunk.chunk_len, ..settings.session }, model.hparams().n_vocab);
-        let n_threads = model.cpu().team().n_threads();
-        check_budget(
-            model.gguf(),
-            (model.machine().device(), model.gpu_layers()),
-            model.storage(),
-            &settings,
-            n_threads,
-        )?;
+        check_session_budget(model, &settings)?;
         let watch = Arc::new(Watch::new(settings.hooks.clone()));
         let asked = watch.clone();
         let mut runtime = Runtime::with(model, settings.session)?.with_stop(move || asked.stop());

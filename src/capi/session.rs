@@ -6,7 +6,7 @@ use super::batch::oribi_batch;
 use super::boundary::{Out, call, handle};
 use super::handle::{Guarded, free, give};
 use super::hooks::{Hooks, Watch, oribi_phase};
-use super::model::{check_budget, oribi_model};
+use super::model::{check_session_budget, oribi_model};
 use super::options::oribi_options;
 use super::status::oribi_status;
 use super::text::oribi_floats;
@@ -99,14 +99,7 @@ pub unsafe extern "C" fn oribi_session_new(
         let (model, settings, out) =
             unsafe { (handle(model, "model")?, oribi_options::settings(options)?, Out::new(session, "session")?) };
         let model: &Arc<Model> = &model.model;
-        let n_threads = model.cpu().team().n_threads();
-        check_budget(
-            model.gguf(),
-            (model.machine().device(), model.gpu_layers()),
-            model.storage(),
-            &settings,
-            n_threads,
-        )?;
+        check_session_budget(model, &settings)?;
         let shared = Shared { session: Session::new(model, &settings.session)?, hooks: settings.hooks };
         give(out, oribi_session { shared: Arc::new(Guarded::new(shared)) });
         Ok(())

@@ -11,7 +11,7 @@ use oribi::backend::cpu::CpuOptions;
 use oribi::dtype::DType;
 use oribi::gguf::Gguf;
 use oribi::model::{Model, ModelOptions};
-use oribi::session::{Batch, Numerics, Role, SequenceId, Session, SessionOptions};
+use oribi::session::{Batch, Control, InputSquares, Numerics, Pooling, Role, SequenceId, Session, SessionOptions};
 
 use super::tiny::{Shape, tiny, write};
 
@@ -84,6 +84,31 @@ pub fn compare(a: &[Vec<f32>], b: &[Vec<f32>]) -> (f64, f64) {
     }
     assert!(largest > 1e-3, "all logits are zero");
     (kld / a.len() as f64, distance / largest)
+}
+
+/// Hidden states of all tokens and sums over the inputs of all products are alike on two machines.
+pub fn same_hidden_states_and_inputs(model: &Arc<Model>, other: &Arc<Model>, tokens: &[u32]) {
+    let run = |model: &Arc<Model>| {
+        let mut session = session(model, Numerics::Portable);
+        session.observe(Some(InputSquares::new(model).unwrap()));
+        let sequence = session.new_sequence().unwrap();
+        let mut batch = Batch::new();
+        tokens.iter().for_each(|&token| batch.push(sequence, token, Role::Prompt, true));
+        let hidden = session.embed(&batch, Pooling::Tokens, Control::default()).unwrap();
+        let squares = session.observe(None).unwrap();
+        let squares: Vec<(String, Vec<f64>)> =
+            squares.iter().map(|(name, sums, _)| (name.into(), sums.into())).collect();
+        (hidden, squares)
+    };
+    let ((hidden, squares), (expected, expected_squares)) = (run(model), run(other));
+    assert_eq!(hidden.len(), tokens.len() * model.hparams().dim);
+    let far = |a: f32, b: f32| (a - b).abs() > 1e-3 * (1.0 + b.abs());
+    assert!(!hidden.iter().zip(&expected).any(|(&a, &b)| far(a, b)));
+    assert_eq!(squares.len(), expected_squares.len());
+    for ((name, sums), (_, expected)) in squares.iter().zip(&expected_squares) {
+        let far = |(a, b): (&f64, &f64)| (a - b).abs() > 1e-3 * b.abs();
+        assert!(sums.iter().sum::<f64>() > 0.0 && !sums.iter().zip(expected).any(far), "{name}");
+    }
 }
 
 pub fn bits(logits: &[f32]) -> Vec<u32> {

@@ -110,6 +110,9 @@ pub(super) trait Driver: Send + Sync {
     /// See [`zero`](Self::zero).
     unsafe fn copy(&self, from: Address, to: Address, n_bytes: usize) -> Result<()>;
 
+    /// Have the modules of these kernels compiled and loaded, all together: so several are compiled at a time.
+    fn prepare(&self, kernels: &[String]) -> Result<()>;
+
     /// The kernel of a name, compiled and loaded where it was not yet.
     fn kernel(&self, name: &str) -> Result<Kernel>;
 

@@ -156,6 +156,10 @@ impl Driver for Emulated {
         Ok(())
     }
 
+    fn prepare(&self, kernels: &[String]) -> Result<()> {
+        kernels.iter().try_for_each(|name| self.kernel(name).map(|_| ()))
+    }
+
     fn kernel(&self, name: &str) -> Result<Kernel> {
         // SAFETY: the function takes any number; names are constants that end in zero.
         let name_of = |i| unsafe {

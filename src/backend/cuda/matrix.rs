@@ -87,21 +87,34 @@ pub(super) struct WeightKernels {
 
 impl WeightKernels {
     pub fn new(driver: &dyn Driver, dtype: DType) -> Result<WeightKernels> {
-        let format = dtype.name().to_lowercase();
-        let matmul = |n: &str| driver.kernel(&format!("oribi_matmul_{format}_{n}"));
+        let matmul = |n: &str| driver.kernel(&matmul_name(dtype, n));
         Ok(WeightKernels {
             matmul: [matmul("8")?, matmul("16")?, matmul("32")?, matmul("64")?],
             prompt: matmul("prompt")?,
             norm: matmul("norm")?,
             glu: matmul("glu")?,
-            embed: driver.kernel(&format!("oribi_embed_{format}"))?,
+            embed: driver.kernel(&embed_name(dtype))?,
         })
+    }
+
+    /// Have them compiled, those of all formats at a time.
+    pub fn prepare(driver: &dyn Driver, dtypes: impl IntoIterator<Item = DType>) -> Result<()> {
+        let names = dtypes.into_iter().flat_map(|dtype| [matmul_name(dtype, "8"), embed_name(dtype)]);
+        driver.prepare(&names.collect::<Vec<_>>())
     }
 
     /// The kernel for blocks of so many tokens; 0 for the prompt's.
     pub fn matmul(&self, n: u32) -> &Kernel {
         if n == 0 { &self.prompt } else { &self.matmul[(n.clamp(8, 64).ilog2() - 3) as usize] }
     }
+}
+
+fn matmul_name(dtype: DType, n: &str) -> String {
+    format!("oribi_matmul_{}_{n}", dtype.name().to_lowercase())
+}
+
+fn embed_name(dtype: DType) -> String {
+    format!("oribi_embed_{}", dtype.name().to_lowercase())
 }
 
 /// Weights `(n_rows, k)` as panels of 16 rows, each contiguous along k. A clone shares them.

@@ -23,7 +23,7 @@ mod rows;
 mod sources;
 mod uploads;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::driver::{Buffer, Driver, Kernel};
@@ -68,14 +68,20 @@ struct Kernels {
 }
 
 impl Kernels {
+    const NAMES: [&str; 6] =
+        ["oribi_rope_table", "oribi_norm", "oribi_glu", "oribi_softcap", "oribi_sum_squares", "oribi_attend_merge"];
+
     fn new(driver: &dyn Driver) -> Result<Kernels> {
+        driver.prepare(&Kernels::NAMES.map(str::to_owned))?;
+        let [rope_table, norm, glu, softcap, sum_squares, attend_merge] =
+            Kernels::NAMES.map(|name| driver.kernel(name));
         Ok(Kernels {
-            rope_table: driver.kernel("oribi_rope_table")?,
-            norm: driver.kernel("oribi_norm")?,
-            glu: driver.kernel("oribi_glu")?,
-            softcap: driver.kernel("oribi_softcap")?,
-            sum_squares: driver.kernel("oribi_sum_squares")?,
-            attend_merge: driver.kernel("oribi_attend_merge")?,
+            rope_table: rope_table?,
+            norm: norm?,
+            glu: glu?,
+            softcap: softcap?,
+            sum_squares: sum_squares?,
+            attend_merge: attend_merge?,
         })
     }
 }
@@ -170,7 +176,10 @@ impl Backend for Cuda {
     type Ops<'a> = CudaOps<'a>;
 
     fn store(&self, storage: Storage, shapes: &[MatrixShape<'_>]) -> Result<Store> {
-        Store::new(&self.driver, storage, shapes)
+        let store = Store::new(&self.driver, storage, shapes)?;
+        let dtypes: BTreeSet<DType> = shapes.iter().map(|shape| shape.dtype).collect();
+        WeightKernels::prepare(&*self.driver, dtypes)?;
+        Ok(store)
     }
 
     fn matrix(

@@ -7,6 +7,7 @@
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cudarc::nvrtc::sys;
 use twox_hash::{XxHash3_64, XxHash3_128};
@@ -57,6 +58,37 @@ pub(super) fn code(module: &Module, architecture: u32) -> Result<Vec<u8>> {
         let _ = write(&kept, &code);
     }
     Ok(code)
+}
+
+/// The [`code`] of several modules, compiled on as many threads as there are cores.
+///
+/// # Errors
+/// Those of [`code`].
+pub(super) fn codes(modules: &[Module], architecture: u32) -> Result<Vec<Vec<u8>>> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            match modules.get(i) {
+                Some(module) => done.push((i, code(module, architecture))),
+                None => return done,
+            }
+        }
+    };
+    let n_threads = std::thread::available_parallelism().map_or(1, usize::from).min(modules.len());
+    let mut done = std::thread::scope(|scope| {
+        // A thread that cannot be had is not missed: this one goes on until all is done.
+        let spawn = |_| std::thread::Builder::new().name("oribi-nvrtc".to_owned()).spawn_scoped(scope, work).ok();
+        let threads: Vec<_> = (1..n_threads).filter_map(spawn).collect();
+        let mut done = work();
+        for thread in threads {
+            done.extend(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        done
+    });
+    done.sort_by_key(|&(i, _)| i);
+    done.into_iter().map(|(_, code)| code).collect()
 }
 
 /// Forget the code that was kept: it could not be loaded.
@@ -306,6 +338,12 @@ mod tests {
             assert!(code.starts_with(b"\x7fELF"), "{kernel}");
             let name = kernel.as_bytes();
             assert!(code.windows(name.len()).any(|window| window == name), "{kernel}");
+        }
+        // Several at once, in their order.
+        let kernels = ["oribi_softcap", "oribi_glu", "oribi_sum_squares"];
+        let modules = kernels.map(|kernel| Module::with_kernel(kernel).unwrap());
+        for (kernel, code) in kernels.iter().zip(codes(&modules, 80).unwrap()) {
+            assert!(code.windows(kernel.len()).any(|window| window == kernel.as_bytes()), "{kernel}");
         }
         let norm = Module::with_kernel("oribi_norm").unwrap();
         let error = compiler.compile(&norm, 7).err().unwrap();

@@ -1,6 +1,6 @@
 //! NVIDIA's driver, loaded when it is first asked for: a library that was built with it runs on machines that do not have it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -123,8 +123,7 @@ impl Nvidia {
         unsafe { result::ctx::set_current(self.context) }.map_err(failed("enter the GPU's context"))
     }
 
-    fn load(&self, module: &Module) -> Result<sys::CUmodule> {
-        let code = modules::code(module, self.architecture)?;
+    fn load(&self, module: &Module, code: &[u8]) -> Result<sys::CUmodule> {
         // SAFETY: the code is a whole cubin, or a text that ends with zero: it came from the compiler, or with its checksum from a file that we wrote.
         let loaded = unsafe { result::module::load_data(code.as_ptr().cast()) };
         loaded.map_err(|error| {
@@ -241,18 +240,24 @@ impl Driver for Nvidia {
         unsafe { result::memcpy_dtod_async(to, from, n_bytes, self.stream) }.map_err(failed("copy within the GPU"))
     }
 
-    fn kernel(&self, name: &str) -> Result<Kernel> {
+    fn prepare(&self, kernels: &[String]) -> Result<()> {
         self.enter()?;
+        let mut known = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted: BTreeSet<Module> = kernels.iter().map(|name| Module::with_kernel(name)).collect::<Result<_>>()?;
+        let missing: Vec<Module> = wanted.into_iter().filter(|module| !known.contains_key(module)).collect();
+        let codes = modules::codes(&missing, self.architecture)?;
+        for (module, code) in missing.into_iter().zip(codes) {
+            let loaded = Loaded(self.load(&module, &code)?);
+            known.insert(module, loaded);
+        }
+        Ok(())
+    }
+
+    fn kernel(&self, name: &str) -> Result<Kernel> {
+        self.prepare(&[name.to_owned()])?;
         let module = Module::with_kernel(name)?;
-        let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = match modules.get(&module) {
-            Some(&loaded) => loaded,
-            None => {
-                let loaded = Loaded(self.load(&module)?);
-                modules.insert(module, loaded);
-                loaded
-            }
-        };
+        let known = self.modules.lock().unwrap_or_else(PoisonError::into_inner).get(&module).copied();
+        let Some(loaded) = known else { bail!(Internal, "kernel {name} was prepared and is not there") };
         let c_name = CString::new(name).map_err(|_| Error::new(ErrorKind::Internal, "a name with a zero byte"))?;
         use sys::CUfunction_attribute as attr;
         // SAFETY: the module stays loaded as long as `self` lives, and the function with it.

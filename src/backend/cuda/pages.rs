@@ -29,6 +29,8 @@ pub(super) struct CacheKernels {
 
 impl CacheKernels {
     fn new(driver: &dyn Driver, shape: CacheShape) -> Result<CacheKernels> {
+        let names = ["split", "fused"].map(|op| format!("oribi_attend_{op}_{}_4", shape.kv_type));
+        driver.prepare(&[&names[..], &[format!("oribi_attend_project_{}", shape.kv_type)]].concat())?;
         let split = |n: u32| driver.kernel(&format!("oribi_attend_split_{}_{n}", shape.kv_type));
         let fused = |n: u32| driver.kernel(&format!("oribi_attend_fused_{}_{n}", shape.kv_type));
         Ok(CacheKernels {
