@@ -40,7 +40,7 @@ fn load(gguf: &Gguf, settings: &Settings) -> Result<Arc<Model>> {
     hooks.check()?;
     let n_threads = settings.cpu.n_threads.unwrap_or_else(cores::default_threads);
     let device = settings.device.resolved();
-    if device == Device::Cpu && settings.device == Device::Cpu && settings.gpu_layers.is_some() {
+    if settings.device == Device::Cpu && settings.gpu_layers.is_some() {
         bail!(InvalidArgument, "option gpu_layers needs option device to be cuda or auto");
     }
     let gpu_layers = settings.gpu_layers.filter(|_| device != Device::Cpu);

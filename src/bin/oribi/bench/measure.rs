@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use oribi::backend::{GpuSpeeds, Storage};
+use oribi::backend::{Device, GpuSpeeds, Storage};
 use oribi::bench::{Bench, BenchOptions, Limits, Machine, Spread, Test};
 use oribi::gguf::Gguf;
 use oribi::model::{Model, ModelOptions};
@@ -72,6 +72,7 @@ pub struct Lab {
     models: Vec<(PathBuf, Setting, Arc<Model>)>,
     /// One per number of threads.
     machines: Vec<Machine>,
+    gpus: Vec<(Device, GpuSpeeds)>,
     bar: Progress,
     done: u64,
     total: u64,
@@ -81,7 +82,15 @@ impl Lab {
     /// A lab for so many tests.
     pub fn new(effort: Effort, n_tests: usize) -> Lab {
         let total = n_tests as u64 * u64::from(effort.repetitions + effort.warmup);
-        Lab { effort, models: Vec::new(), machines: Vec::new(), bar: Progress::new("measuring"), done: 0, total }
+        Lab {
+            effort,
+            models: Vec::new(),
+            machines: Vec::new(),
+            gpus: Vec::new(),
+            bar: Progress::new("measuring"),
+            done: 0,
+            total,
+        }
     }
 
     /// Measures one model.
@@ -166,12 +175,15 @@ impl Lab {
         Ok(model)
     }
 
-    /// What a model runs on.
+    /// What a model runs on; a GPU is measured once.
     fn measured(&mut self, model: &Model) -> Result<Measured> {
-        match model.machine().gpu_speeds()? {
-            Some(speeds) => Ok(Measured::Gpu(speeds)),
-            None => self.machine(model).map(Measured::Cpu),
+        let device = model.machine().device();
+        if let Some((_, speeds)) = self.gpus.iter().find(|(known, _)| *known == device) {
+            return Ok(Measured::Gpu(*speeds));
         }
+        let Some(speeds) = model.machine().gpu_speeds()? else { return self.machine(model).map(Measured::Cpu) };
+        self.gpus.push((device, speeds));
+        Ok(Measured::Gpu(speeds))
     }
 
     /// The machine with the threads of a model, measured once for each number of threads.
