@@ -37,6 +37,7 @@ LIMITS = [
     (r"oribi_attend_split_.*_4", 80),
     (r"oribi_attend_split_.*_32", 240),
     (r"oribi_attend_(split|fused)_.*", 128),
+    (r"oribi_top", 128),
     (r"oribi_.*", 80),
 ]
 # Bytes of stack: the reduction of large angles in float64 keeps a table there.

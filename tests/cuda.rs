@@ -17,7 +17,8 @@ use oribi::backend::{Device, Storage};
 use oribi::gguf::Gguf;
 use oribi::model::{Model, ModelOptions};
 use oribi::session::{
-    Batch, Control, KvType, Numerics, Role, SequenceId, Session, SessionOptions, check_gpu_memory, predict_gpu_memory,
+    Batch, Control, KvType, Logits, Numerics, Role, SequenceId, Session, SessionOptions, TopLogits, check_gpu_memory,
+    predict_gpu_memory,
 };
 use tiny::{FORMATS, Shape};
 
@@ -107,6 +108,54 @@ fn logits_do_not_depend_on_the_batch() {
         };
         assert!(generated(true) == generated(false), "{numerics:?}: a sequence alone and among others");
     }
+}
+
+/// Of many outputs the largest logits, found on the GPU, are those of all logits, which are there when they are asked for.
+#[test]
+fn the_largest_logits_are_found_on_the_gpu() {
+    let gguf = small("gemma3", 6);
+    let model = load(&gguf, GPU);
+    let n_vocab = model.hparams().n_vocab;
+    let mut session = session(&model, Numerics::Native);
+    let sequence = session.new_sequence().unwrap();
+    let mut batch = Batch::new();
+    prompt(11).into_iter().for_each(|token| batch.push(sequence, token, Role::Prompt, token % 3 != 0));
+    session.decode(&batch).unwrap();
+    let n_outputs = session.n_outputs();
+    let all: Vec<Vec<f32>> = (0..n_outputs).map(|i| session.logits(i).unwrap().to_vec()).collect();
+    assert!(n_outputs > 5 && session.output(0) == Some(Logits::All(&all[0])));
+    for (n, n_vocab) in [(1, n_vocab), (40, n_vocab - 3), (n_vocab, n_vocab), (7, 7)] {
+        session.truncate(sequence, 0).unwrap();
+        batch.only_top(TopLogits { n, n_vocab });
+        session.decode(&batch).unwrap();
+        for (i, logits) in all.iter().enumerate() {
+            let Some(Logits::Top(top)) = session.output(i) else { panic!("output {i} has all logits") };
+            let mut top: Vec<(u32, u32)> = top.iter().map(|logit| (logit.place, logit.value.to_bits())).collect();
+            let mut expected: Vec<u32> = (0..n_vocab as u32).collect();
+            expected.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]).then(a.cmp(&b)));
+            expected.truncate(n);
+            expected.sort_unstable();
+            top.sort_unstable();
+            let expected: Vec<_> =
+                expected.into_iter().map(|token| (token, logits[token as usize].to_bits())).collect();
+            assert_eq!(top, expected, "output {i}, {n} of {n_vocab}");
+        }
+        assert_eq!(session.output(n_outputs), None);
+        for (i, logits) in all.iter().enumerate() {
+            assert!(bits(session.logits(i).unwrap()) == bits(logits), "output {i}");
+        }
+    }
+    for (n, n_vocab) in [(0, 5), (6, 5), (1, n_vocab + 1)] {
+        batch.only_top(TopLogits { n, n_vocab });
+        assert_eq!(session.decode(&batch).unwrap_err().kind(), ErrorKind::InvalidArgument, "{n} of {n_vocab}");
+    }
+    // On the CPU all are in the host's memory.
+    let mut on_cpu = Session::new(&load(&gguf, CPU), &sized(Numerics::Native)).unwrap();
+    let sequence = on_cpu.new_sequence().unwrap();
+    let mut batch = Batch::prompt(sequence, &prompt(5));
+    batch.only_top(TopLogits { n: 3, n_vocab });
+    on_cpu.decode(&batch).unwrap();
+    assert_eq!(on_cpu.output(0), on_cpu.logits(0).map(Logits::All));
 }
 
 #[test]
@@ -244,6 +293,15 @@ fn the_program_runs_on_the_gpu() {
     let prompt = ["run", &model, "-p", "w7 w8 w9", "-n", "12", "--temp", "0", "--ctx", "100", "--device", "cuda"];
     let [with, without] = ["on", "off"].map(|value| oribi(&prompt, &[("ORIBI_CUDA_GRAPHS", value)]).stdout);
     assert!(!with.is_empty() && with == without, "{} and {}", text(&with), text(&without));
+    // Sampled from the largest logits, which the GPU found, or from all: with log-probabilities.
+    let sampled = |more: &[&str]| {
+        let run =
+            ["run", &model, "-p", "w7 w8 w9", "-n", "12", "--seed", "7", "--ctx", "100", "--device", "cuda", "--json"];
+        let output = oribi(&[&run[..], more].concat(), &[]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["token_ids"].clone()
+    };
+    assert_eq!(sampled(&[]), sampled(&["--logprobs", "1"]));
     assert!(run("auto").1.contains("device: cuda:0 ("));
 
     let output = oribi(&["inspect", &model, "--device", "cuda", "--ctx", "100"], &[]);

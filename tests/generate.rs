@@ -11,6 +11,7 @@ use oribi::generate::{
 };
 use oribi::gguf::Gguf;
 use oribi::sampler::{Sampler, SamplerOptions};
+use oribi::session::{Logits, TopLogits};
 use oribi::tokenizer::Tokenizer;
 use oribi::{Error, ErrorKind, Result};
 
@@ -53,7 +54,7 @@ impl Script {
         Script::new(&[encode(text), vec![TOKENIZER.eos().unwrap()]].concat())
     }
 
-    fn advance(&mut self, n: usize) -> Result<&[f32]> {
+    fn advance(&mut self, n: usize) -> Result<Logits<'_>> {
         std::thread::sleep(self.pause);
         if let Some((_, kind)) = self.fail_at.filter(|(at, _)| *at == self.n_said) {
             return Err(Error::new(kind, "as told"));
@@ -63,16 +64,16 @@ impl Script {
         self.logits[..TOKENIZER.n_vocab()].fill(0.0);
         self.logits[self.tokens[self.n_said] as usize] = 12.0;
         self.n_said += 1;
-        Ok(&self.logits)
+        Ok(Logits::All(&self.logits))
     }
 }
 
 impl Forward for Script {
-    fn prompt(&mut self, tokens: &[u32], _: Option<&AtomicBool>) -> Result<&[f32]> {
+    fn prompt(&mut self, tokens: &[u32], _: Option<TopLogits>, _: Option<&AtomicBool>) -> Result<Logits<'_>> {
         self.advance(tokens.len())
     }
 
-    fn token(&mut self, token: u32, _: Option<&AtomicBool>) -> Result<&[f32]> {
+    fn token(&mut self, token: u32, _: Option<TopLogits>, _: Option<&AtomicBool>) -> Result<Logits<'_>> {
         assert_eq!(token, self.tokens[self.n_said - 1], "the model must be given what was sampled");
         self.advance(1)
     }
@@ -254,12 +255,13 @@ fn the_sampler_hears_of_the_prompt_and_of_every_token() {
     let mut sampler = Sampler::new(&options, TOKENIZER.n_vocab()).unwrap();
     struct Fixed(Vec<f32>, Vec<u32>);
     impl Forward for Fixed {
-        fn prompt(&mut self, _: &[u32], _: Option<&AtomicBool>) -> Result<&[f32]> {
-            Ok(&self.0)
+        fn prompt(&mut self, _: &[u32], enough: Option<TopLogits>, _: Option<&AtomicBool>) -> Result<Logits<'_>> {
+            assert_eq!(enough, None, "penalties and log-probabilities need all logits");
+            Ok(Logits::All(&self.0))
         }
-        fn token(&mut self, token: u32, _: Option<&AtomicBool>) -> Result<&[f32]> {
+        fn token(&mut self, token: u32, _: Option<TopLogits>, _: Option<&AtomicBool>) -> Result<Logits<'_>> {
             self.1.push(token);
-            Ok(&self.0)
+            Ok(Logits::All(&self.0))
         }
         fn room(&self) -> usize {
             9

@@ -36,6 +36,69 @@ fn sequence(options: &SamplerOptions) -> Vec<u32> {
         .collect()
 }
 
+/// The `n` largest logits as a GPU gives them: in no order, of equal ones the first.
+fn largest(logits: &[f32], n: usize) -> Vec<(u32, f32)> {
+    let mut all: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
+    let order = |&(_, x): &(u32, f32)| if x.is_nan() { INF } else { x };
+    all.sort_by(|a, b| order(b).total_cmp(&order(a)));
+    all.truncate(n);
+    all.sort_by_key(|(token, _)| token.wrapping_mul(0x9e37_79b9));
+    all
+}
+
+#[test]
+fn the_largest_logits_are_enough_where_they_decide() {
+    let o = || SamplerOptions { seed: Some(5), ..Default::default() };
+    let names = |list: &str| StageName::parse_list(list).unwrap();
+    let cases = [
+        (SamplerOptions::greedy(), Some(1)),
+        (o(), Some(40)),
+        (SamplerOptions { top_k: 1, ..o() }, Some(1)),
+        (SamplerOptions { top_k: 6000, ..o() }, Some(6000)),
+        (SamplerOptions { xtc_probability: 0.5, typical_p: 0.9, temp: 1.3, ..o() }, Some(40)),
+        (SamplerOptions { samplers: names("top_k;penalties;top_p"), repeat_penalty: 1.3, ..o() }, Some(40)),
+        // Something looks at other logits, too.
+        (SamplerOptions { top_k: 0, ..o() }, None),
+        (SamplerOptions { samplers: names("top_p;top_k"), ..o() }, None),
+        (SamplerOptions { repeat_penalty: 1.1, ..o() }, None),
+        (SamplerOptions { repeat_penalty: 1.1, ..SamplerOptions::greedy() }, None),
+        (SamplerOptions { logit_bias: vec![(7, 2.0)], ..o() }, None),
+        (SamplerOptions { top_n_sigma: 2.0, ..o() }, None),
+        (SamplerOptions { mirostat: Some(MirostatVersion::V2), ..o() }, None),
+        (SamplerOptions { logprobs: Some(0), ..o() }, None),
+    ];
+    for (options, expected) in cases {
+        let (mut from_all, mut from_top) = (sampler(options.clone(), 5000), sampler(options.clone(), 5000));
+        assert_eq!(from_all.n_deciding(), expected, "{options:?}");
+        let Some(n) = expected else {
+            assert_eq!(from_top.sample_top([(0, 1.0)]).unwrap_err().kind(), ErrorKind::InvalidState);
+            continue;
+        };
+        for step in 0..40 {
+            let mut logits = made_logits(5000, step); // many are equal
+            if step % 4 == 3 {
+                logits.iter_mut().skip(20).for_each(|logit| *logit = -INF); // few are left
+            }
+            let pick = from_all.sample(&logits).unwrap();
+            assert_eq!(
+                from_top.sample_top(largest(&logits, n + step as usize % 3)).unwrap(),
+                pick,
+                "{options:?}, {step}"
+            );
+            from_all.accept(pick.token).unwrap();
+            from_top.accept(pick.token).unwrap();
+        }
+        // The errors are those of all logits.
+        for bad in [vec![-INF; 5000], [made_logits(4000, 1), vec![f32::NAN; 1000]].concat()] {
+            let of_all = from_all.sample(&bad).unwrap_err().to_string();
+            assert_eq!(from_top.sample_top(largest(&bad, n)).unwrap_err().to_string(), of_all);
+        }
+        let too_few = from_top.sample_top(largest(&made_logits(5000, 0), n.min(5000) - 1)).unwrap_err();
+        assert_eq!(too_few.kind(), ErrorKind::InvalidArgument, "{too_few}");
+        assert!(from_top.sample_top([(5000, 1.0)]).unwrap_err().to_string().contains("outside the vocabulary of 5000"));
+    }
+}
+
 #[test]
 fn defaults_are_llama_cpps() {
     let o = SamplerOptions::default();

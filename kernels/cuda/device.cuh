@@ -85,6 +85,9 @@ DEVICE bool last_to_arrive(uint32_t *counter, uint32_t n) {
   return is_last;
 }
 
+/* Adds to a word of shared memory; what it was before. */
+DEVICE uint32_t add_shared(uint32_t *word, uint32_t x) { return atomicAdd(word, x); }
+
 /* ---- numbers ---- */
 
 DEVICE float float_of_bits(uint32_t bits) { return __uint_as_float(bits); }

@@ -77,6 +77,20 @@ oribi_cuda_launch oribi_cuda_sum_squares_launch(const oribi_cuda_sum_squares_arg
   return launch(shape_ceil(args->n, THREADS), 1, 1, THREADS, 0);
 }
 
+/* One block looks at what those of all slices found. */
+uint32_t oribi_cuda_top_most(uint32_t n_columns) {
+  const uint32_t n_slices = shape_ceil(n_columns, TOP_SLICE), most = n_slices == 0 ? 0 : TOP_SLICE / n_slices;
+  return most < ORIBI_CUDA_MAX_TOP ? most : ORIBI_CUDA_MAX_TOP;
+}
+
+size_t oribi_cuda_top_bytes(uint32_t n_columns) {
+  return (size_t)shape_ceil(n_columns, TOP_SLICE) * oribi_cuda_top_most(n_columns) * sizeof(uint64_t);
+}
+
+oribi_cuda_launch oribi_cuda_top_launch(const oribi_cuda_top_args *args) {
+  return launch(args->n_rows, shape_ceil(args->n_columns, TOP_SLICE), 1, THREADS, 0);
+}
+
 oribi_cuda_launch oribi_cuda_probe_launch(uint32_t n_blocks) { return launch(n_blocks, 1, 1, THREADS, 0); }
 
 /* ---- attention ---- */

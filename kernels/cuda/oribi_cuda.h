@@ -28,6 +28,7 @@ extern "C" {
 #define ORIBI_CUDA_MAX_WEIGHTS 3    /* matrices of a product */
 #define ORIBI_CUDA_MAX_QUERIES 32   /* query rows times heads that share what a block reads of keys and values */
 #define ORIBI_CUDA_PROMPT_TOKENS 64 /* tokens of a block of `prompt` */
+#define ORIBI_CUDA_MAX_TOP 1024     /* values of a row that are found at once */
 
 /* How a kernel is launched. */
 typedef struct {
@@ -161,6 +162,29 @@ typedef struct {
   float *sums;
 } oribi_cuda_sum_squares_args;
 oribi_cuda_launch oribi_cuda_sum_squares_launch(const oribi_cuda_sum_squares_args *args);
+
+/* A value and its place in the row. */
+typedef struct {
+  float value;
+  uint32_t place;
+} oribi_cuda_ranked;
+
+/* out[row][0 .. n - 1] = the n largest of the row's first n_columns values, in any order. NaN is more than all others, 0 and -0 are
+ * equal, of equal values the first are taken. n: at most n_columns and oribi_cuda_top_most(n_columns), at least 1. oribi_top. */
+typedef struct {
+  const float *x;
+  uint64_t stride;
+  uint32_t n_rows;
+  uint32_t n_columns;
+  uint32_t n;
+  uint32_t out_stride;  /* ranked values from row to row */
+  uint64_t *found;      /* oribi_cuda_top_bytes(n_columns) for each row */
+  uint32_t *counters;   /* [n_rows]: 0, as they are again afterwards */
+  oribi_cuda_ranked *out;
+} oribi_cuda_top_args;
+uint32_t oribi_cuda_top_most(uint32_t n_columns); /* 0: rows are too long */
+size_t oribi_cuda_top_bytes(uint32_t n_columns);
+oribi_cuda_launch oribi_cuda_top_launch(const oribi_cuda_top_args *args);
 
 /* What the machine does at best. oribi_probe_read: every thread reads its part of `data`, 16 bytes at a time, and leaves the words'
  * exclusive or. oribi_probe_mma: every warp does n_rounds times 8 products of mma_bf16 (16 * 16 * 8 multiply-adds each) of ones, and

@@ -77,6 +77,11 @@ SHAPE_FN uint32_t many_shared(uint32_t n_tokens) {
 /* A row's acts are made by 4 threads a group, of 8 inputs each. */
 SHAPE(ACTS_PER_BLOCK, THREADS * 8);
 
+/* ---- largest values ---- */
+
+SHAPE(TOP_KEYS, 32); /* of a thread */
+SHAPE(TOP_SLICE, THREADS *TOP_KEYS);
+
 /* ---- attention ---- */
 
 SHAPE(PROJECT_WARPS, 4); /* of a projecting block: heads */

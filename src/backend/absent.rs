@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::GpuSpeeds;
 use super::cpu::Cpu;
 use super::{
-    Arithmetic, Attention, Backend, CacheShape, Footprint, Gate, Heads, MatrixShape, Norm, Ops, Projection, Residual,
-    Rotation, RowsUse, Run, Storage,
+    Arithmetic, Attention, Backend, CacheShape, Footprint, Gate, Heads, MatrixShape, Norm, Ops, Projection, Ranked,
+    Residual, Rotation, RowsUse, Run, Storage,
 };
 use crate::error::{Result, bail};
 use crate::gguf::TensorBytes;
@@ -29,6 +29,8 @@ pub enum Rows {}
 pub enum Pages {}
 /// Attention's scratch on it.
 pub enum AttentionScratch {}
+/// The largest values of rows on it.
+pub enum Top {}
 
 /// Always `Device`: it says what is missing.
 fn none<T>() -> Result<T> {
@@ -75,6 +77,7 @@ impl Backend for Cuda {
     type Rows = Rows;
     type Pages = Pages;
     type AttentionScratch = AttentionScratch;
+    type Top = Top;
     type Ops<'a> = Cuda;
 
     fn store(&self, _: Storage, _: &[MatrixShape<'_>]) -> Result<Store> {
@@ -129,6 +132,22 @@ impl Backend for Cuda {
         match *self {}
     }
 
+    fn top(&self, _: usize, _: usize) -> Result<Top> {
+        match *self {}
+    }
+
+    fn most_top(&self, _: &Top) -> usize {
+        match *self {}
+    }
+
+    fn read_top<'a>(&self, _: &'a Top, _: usize, _: usize) -> &'a [Ranked] {
+        match *self {}
+    }
+
+    fn fetch(&self, _: usize, _: &Rows) -> Result<()> {
+        match *self {}
+    }
+
     fn is_native(&self, _: &Matrix) -> bool {
         match *self {}
     }
@@ -156,6 +175,10 @@ impl Footprint for Cuda {
     }
 
     fn attention_scratch_bytes(_: Heads, _: usize, _: usize) -> u64 {
+        0
+    }
+
+    fn top_bytes(_: usize, _: usize) -> u64 {
         0
     }
 }
@@ -198,6 +221,10 @@ impl Ops<Cuda> for Cuda {
     }
 
     fn sum_squares(&self, _: usize, _: &Rows, _: &Rows) {
+        match *self {}
+    }
+
+    fn find_top(&self, _: usize, _: usize, _: usize, _: &Rows, _: &Top) {
         match *self {}
     }
 

@@ -10,8 +10,8 @@ use super::GpuSpeeds;
 use super::cpu::{self, Cpu, CpuOps, CpuOptions};
 use super::cuda::{self, Cuda};
 use super::{
-    Arithmetic, Attention, Backend, CacheShape, Device, Gate, Heads, MatrixShape, Norm, Ops, Projection, Residual,
-    Rotation, RowsUse, Run, Storage,
+    Arithmetic, Attention, Backend, CacheShape, Device, Gate, Heads, MatrixShape, Norm, Ops, Projection, Ranked,
+    Residual, Rotation, RowsUse, Run, Storage,
 };
 use crate::error::{ErrorKind, Result};
 use crate::gguf::TensorBytes;
@@ -31,6 +31,7 @@ type Vector = On<cpu::Vector, cuda::Vector>;
 type Rows = On<cpu::Rows, cuda::Rows>;
 type Pages = On<cpu::Pages, cuda::Pages>;
 type AttentionScratch = On<cpu::AttentionScratch, cuda::AttentionScratch>;
+type Top = On<cpu::Top, cuda::Top>;
 
 /// The CPU or a GPU.
 pub enum Machine {
@@ -124,6 +125,7 @@ trait Side:
         Rows: Part<Rows>,
         Pages: Part<Pages>,
         AttentionScratch: Part<AttentionScratch>,
+        Top: Part<Top>,
     >
 {
 }
@@ -157,7 +159,7 @@ macro_rules! parts {
     };
 }
 
-parts!(Store Matrix Vector Rows Pages AttentionScratch);
+parts!(Store Matrix Vector Rows Pages AttentionScratch Top);
 
 fn of<Whole, T: Part<Whole>>(whole: &Whole) -> &T {
     T::of(whole)
@@ -194,6 +196,7 @@ impl Backend for Machine {
     type Rows = Rows;
     type Pages = Pages;
     type AttentionScratch = AttentionScratch;
+    type Top = Top;
     type Ops<'a> = MachineOps<'a>;
 
     fn store(&self, storage: Storage, shapes: &[MatrixShape<'_>]) -> Result<Store> {
@@ -253,6 +256,22 @@ impl Backend for Machine {
 
     fn attention_scratch(&self, heads: Heads, n_ctx: usize) -> Result<AttentionScratch> {
         Ok(make!(self, one => one.attention_scratch(heads, n_ctx)?))
+    }
+
+    fn top(&self, capacity: usize, n: usize) -> Result<Top> {
+        Ok(make!(self, one => one.top(capacity, n)?))
+    }
+
+    fn most_top(&self, top: &Top) -> usize {
+        dispatch!(self, one => one.most_top(of(top)))
+    }
+
+    fn read_top<'a>(&self, top: &'a Top, row: usize, n: usize) -> &'a [Ranked] {
+        dispatch!(self, one => one.read_top(of(top), row, n))
+    }
+
+    fn fetch(&self, n: usize, rows: &Rows) -> Result<()> {
+        dispatch!(self, one => one.fetch(n, of(rows)))
     }
 
     fn is_native(&self, matrix: &Matrix) -> bool {
@@ -356,6 +375,10 @@ impl Ops<Machine> for MachineOps<'_> {
 
     fn sum_squares(&self, n: usize, rows: &Rows, sums: &Rows) {
         dispatch!(self, ops => ops.sum_squares(n, of(rows), of(sums)))
+    }
+
+    fn find_top(&self, n_rows: usize, n_columns: usize, n: usize, rows: &Rows, top: &Top) {
+        dispatch!(self, ops => ops.find_top(n_rows, n_columns, n, of(rows), of(top)))
     }
 
     fn publish(&self, n: usize, rows: &Rows) {

@@ -230,6 +230,16 @@ pub enum Storage {
     InFile,
 }
 
+/// A value of a row and its place there.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ranked {
+    /// The value: a logit.
+    pub value: f32,
+    /// Its place: the token.
+    pub place: u32,
+}
+
 /// A machine that models run on.
 pub trait Backend: Send + Sync + Sized + 'static {
     /// Room for the matrices of a model.
@@ -244,6 +254,8 @@ pub trait Backend: Send + Sync + Sized + 'static {
     type Pages: Send + Sync;
     /// Scratch of attention.
     type AttentionScratch: Send + Sync;
+    /// Room for the largest values of rows.
+    type Top: Send + Sync;
     /// The operations of a pass.
     type Ops<'a>: Ops<Self>;
 
@@ -279,6 +291,15 @@ pub trait Backend: Send + Sync + Sized + 'static {
     fn clear_page(&self, pages: &mut Self::Pages, page: u32, from: usize) -> Result<()>;
     /// Scratch for attention over at most `n_ctx` positions.
     fn attention_scratch(&self, heads: Heads, n_ctx: usize) -> Result<Self::AttentionScratch>;
+    /// Room for the largest values of `capacity` rows of `n`.
+    fn top(&self, capacity: usize, n: usize) -> Result<Self::Top>;
+    /// How many of the largest values of a row [`Ops::find_top`] can find; 0 where all values are in the host's memory anyway.
+    fn most_top(&self, top: &Self::Top) -> usize;
+    /// The `n` values of row `row`, in any order, after a pass in which [`Ops::find_top`] found them.
+    fn read_top<'a>(&self, top: &'a Self::Top, row: usize, n: usize) -> &'a [Ranked];
+    /// The first `n` rows will be read with [`read_row`](Self::read_row), though the pass, the last one, did not publish them. The
+    /// caller has read none of them since then.
+    fn fetch(&self, n: usize, rows: &Self::Rows) -> Result<()>;
     /// Whether products with this matrix can be formed in native arithmetic.
     fn is_native(&self, matrix: &Self::Matrix) -> bool;
     /// Run a pass. `stop` is asked between layers, through [`Ops::stopped`], and by long operations. Native arithmetic needs matrices that are
@@ -303,6 +324,8 @@ pub trait Footprint {
     fn page_bytes(shape: CacheShape) -> u64;
     /// Bytes that [`attention_scratch`](Backend::attention_scratch) will take with so many workers.
     fn attention_scratch_bytes(heads: Heads, n_ctx: usize, n_workers: usize) -> u64;
+    /// Bytes that [`top`](Backend::top) will take.
+    fn top_bytes(capacity: usize, n: usize) -> u64;
 }
 
 /// What a matrix is: its name for messages, format and shape.
@@ -359,6 +382,10 @@ pub trait Ops<B: Backend> {
 
     /// Row 0 of `sums` becomes the sums of the squares of each column of the first `n` rows, formed in float64 and rounded once.
     fn sum_squares(&self, n: usize, rows: &B::Rows, sums: &B::Rows);
+
+    /// Find the `n` largest of the first `n_columns` values of each of the first `n_rows` rows, to be read with [`Backend::read_top`]:
+    /// NaN before all others, 0 and -0 equal, of equal values the first. `n` is at least 1 and at most [`Backend::most_top`].
+    fn find_top(&self, n_rows: usize, n_columns: usize, n: usize, rows: &B::Rows, top: &B::Top);
 
     /// The first `n` rows will be read after the pass, with [`Backend::read_row`].
     fn publish(&self, n: usize, rows: &B::Rows);

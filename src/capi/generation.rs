@@ -15,7 +15,7 @@ use super::status::oribi_status;
 use crate::error::{Result, bail};
 use crate::generate::{Course, Forward, Piece, StopReason, Summary};
 use crate::model::Model;
-use crate::session::{Batch, SequenceId};
+use crate::session::{Batch, Logits, SequenceId, TopLogits};
 
 /// Text from a prompt, under way. It keeps its session and its sampler alive, and uses them only while a call on it is under way:
 /// between two pieces the session's other sequences, and other generations, may go on.
@@ -81,19 +81,23 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    fn append(&mut self, batch: &Batch, tell: bool) -> Result<&[f32]> {
-        self.shared.work(self.hooks, tell, |session, control| session.decode_with(batch, control))?;
-        self.shared.logits(0)
+    fn append(&mut self, mut batch: Batch, enough: Option<TopLogits>, tell: bool) -> Result<Logits<'_>> {
+        enough.into_iter().for_each(|top| batch.only_top(top));
+        self.shared.work(self.hooks, tell, |session, control| session.decode_with(&batch, control))?;
+        match self.shared.session.output(0) {
+            Some(logits) => Ok(logits),
+            None => bail!(Internal, "the batch gave no logits"),
+        }
     }
 }
 
 impl Forward for Turn<'_> {
-    fn prompt(&mut self, tokens: &[u32], _: Option<&AtomicBool>) -> Result<&[f32]> {
-        self.append(&Batch::prompt(self.sequence, tokens), true)
+    fn prompt(&mut self, tokens: &[u32], enough: Option<TopLogits>, _: Option<&AtomicBool>) -> Result<Logits<'_>> {
+        self.append(Batch::prompt(self.sequence, tokens), enough, true)
     }
 
-    fn token(&mut self, token: u32, _: Option<&AtomicBool>) -> Result<&[f32]> {
-        self.append(&Batch::generated(self.sequence, token), false)
+    fn token(&mut self, token: u32, enough: Option<TopLogits>, _: Option<&AtomicBool>) -> Result<Logits<'_>> {
+        self.append(Batch::generated(self.sequence, token), enough, false)
     }
 
     fn room(&self) -> usize {

@@ -52,6 +52,7 @@ impl Shared {
     pub fn logits(&self, output: usize) -> Result<&[f32]> {
         match self.session.logits(output) {
             Some(logits) => Ok(&logits[..logits.len().min(self.session.model().tokenizer().n_vocab())]),
+            None if output < self.session.n_outputs() => bail!(Device, "the GPU did not hand over its logits"),
             None => {
                 bail!(InvalidArgument, "output {output} is past the {} of the last batch", self.session.n_outputs())
             }

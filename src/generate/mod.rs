@@ -27,16 +27,18 @@ pub use timings::Timings;
 use crate::error::{ErrorKind, Result, bail};
 use crate::fallible;
 use crate::sampler::{Pick, Sampler};
+use crate::session::{Logits, TopLogits};
 use crate::tokenizer::{DecodeState, Tokenizer};
 
 /// What a generation needs of a model at work: a sequence that grows by tokens and gives logits.
 pub trait Forward {
     /// Appends the tokens of a prompt and returns the logits behind the last one: at least one per token of the
-    /// vocabulary. Once `cancel` is set it may end early, with the error [`ErrorKind::Cancelled`] and nothing appended.
-    fn prompt(&mut self, tokens: &[u32], cancel: Option<&AtomicBool>) -> Result<&[f32]>;
+    /// vocabulary, or those that are `enough`. Once `cancel` is set it may end early, with the error [`ErrorKind::Cancelled`] and
+    /// nothing appended.
+    fn prompt(&mut self, tokens: &[u32], enough: Option<TopLogits>, cancel: Option<&AtomicBool>) -> Result<Logits<'_>>;
 
     /// The same with a generated token.
-    fn token(&mut self, token: u32, cancel: Option<&AtomicBool>) -> Result<&[f32]>;
+    fn token(&mut self, token: u32, enough: Option<TopLogits>, cancel: Option<&AtomicBool>) -> Result<Logits<'_>>;
 
     /// How many more tokens the context can take.
     fn room(&self) -> usize;
@@ -209,16 +211,21 @@ impl Course {
         let start = Instant::now();
         let is_token = matches!(self.state, State::Token(_));
         let cancel = self.options.cancel.as_deref();
+        let n_vocab = tokenizer.n_vocab();
+        let enough = sampler.n_deciding().map(|n| TopLogits { n: n.min(n_vocab), n_vocab });
         let logits = match self.state {
-            State::Token(token) => forward.token(token, cancel)?,
-            _ => forward.prompt(&self.prompt, cancel)?,
+            State::Token(token) => forward.token(token, enough, cancel)?,
+            _ => forward.prompt(&self.prompt, enough, cancel)?,
         };
         if !is_token {
             self.timings.prompt_time = start.elapsed();
             self.prompt.iter().try_for_each(|&token| sampler.accept(token))?;
         }
-        // The output matrix may be padded beyond the vocabulary; no token stands for those rows.
-        let pick = sampler.sample(&logits[..logits.len().min(tokenizer.n_vocab())])?;
+        let pick = match logits {
+            // The output matrix may be padded beyond the vocabulary; no token stands for those rows.
+            Logits::All(logits) => sampler.sample(&logits[..logits.len().min(n_vocab)])?,
+            Logits::Top(top) => sampler.sample_top(top.iter().map(|logit| (logit.place, logit.value)))?,
+        };
         sampler.accept(pick.token)?;
         self.timings.generated_tokens += 1;
         if is_token {

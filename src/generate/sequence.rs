@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Forward;
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::{Batch, Control, SequenceId, Session};
+use crate::session::{Batch, Control, Logits, SequenceId, Session, TopLogits};
 
 /// Called with the tokens of the prompt that are evaluated and those it has.
 pub type PromptProgress<'a> = &'a mut dyn FnMut(usize, usize);
@@ -28,26 +28,33 @@ impl<'a> SequenceForward<'a> {
         SequenceForward { progress: Some(progress), ..self }
     }
 
-    fn append(&mut self, batch: &Batch, cancel: Option<&AtomicBool>, tell: bool) -> Result<&[f32]> {
+    fn append(
+        &mut self,
+        mut batch: Batch,
+        enough: Option<TopLogits>,
+        cancel: Option<&AtomicBool>,
+        tell: bool,
+    ) -> Result<Logits<'_>> {
+        enough.into_iter().for_each(|top| batch.only_top(top));
         let stop = || cancel.is_some_and(|flag| flag.load(Ordering::Relaxed));
         let progress = match &mut self.progress {
             Some(progress) if tell => Some(&mut **progress as &mut dyn FnMut(usize, usize)),
             _ => None,
         };
         let control = Control { stop: Some(&stop), progress };
-        self.session.decode_with(batch, control)?;
+        self.session.decode_with(&batch, control)?;
         self.n_past += batch.len();
-        self.session.logits(0).ok_or_else(|| Error::new(ErrorKind::Internal, "the batch gave no logits"))
+        self.session.output(0).ok_or_else(|| Error::new(ErrorKind::Internal, "the batch gave no logits"))
     }
 }
 
 impl Forward for SequenceForward<'_> {
-    fn prompt(&mut self, tokens: &[u32], cancel: Option<&AtomicBool>) -> Result<&[f32]> {
-        self.append(&Batch::prompt(self.sequence, tokens), cancel, true)
+    fn prompt(&mut self, tokens: &[u32], enough: Option<TopLogits>, cancel: Option<&AtomicBool>) -> Result<Logits<'_>> {
+        self.append(Batch::prompt(self.sequence, tokens), enough, cancel, true)
     }
 
-    fn token(&mut self, token: u32, cancel: Option<&AtomicBool>) -> Result<&[f32]> {
-        self.append(&Batch::generated(self.sequence, token), cancel, false)
+    fn token(&mut self, token: u32, enough: Option<TopLogits>, cancel: Option<&AtomicBool>) -> Result<Logits<'_>> {
+        self.append(Batch::generated(self.sequence, token), enough, cancel, false)
     }
 
     fn room(&self) -> usize {

@@ -41,6 +41,18 @@ impl Candidates {
         self.shape = Shape::Whole;
     }
 
+    /// These tokens, in any order, with these logits: no NaN. Excluded ones (`-inf`) are left out.
+    pub fn load_some(&mut self, tokens: impl IntoIterator<Item = (u32, f32)>) {
+        self.logits.clear();
+        self.ids.clear();
+        for (id, logit) in tokens {
+            self.ids.push(id);
+            self.logits.push(logit);
+        }
+        self.shape = Shape::ById;
+        self.sort();
+    }
+
     /// The candidates in order: token id and logit. Excluded tokens (`-inf`) are passed over.
     pub fn iter(&self) -> impl Iterator<Item = (u32, f32)> + '_ {
         (0..self.logits.len()).filter(|&i| self.logits[i] > f32::NEG_INFINITY).map(|i| (self.id(i), self.logits[i]))

@@ -141,7 +141,13 @@ impl Sampler {
         if math::max(logits) == f32::NEG_INFINITY {
             bail!(InvalidArgument, "the logits of all {} tokens are -inf", self.n_vocab);
         }
-        let Some(token) = self.run_chain(logits) else {
+        let token = if self.is_argmax() {
+            math::argmax(logits).map(|i| i as u32)
+        } else {
+            self.candidates.load(logits);
+            self.run_chain()
+        };
+        let Some(token) = token else {
             bail!(InvalidArgument, "every token is excluded by logit_bias");
         };
         let mut pick = Pick { token, logprob: None, top: Vec::new() };
@@ -151,12 +157,56 @@ impl Sampler {
         Ok(pick)
     }
 
-    /// The picked token, `None` when the chain leaves none.
-    fn run_chain(&mut self, logits: &[f32]) -> Option<u32> {
-        if self.stages.is_empty() && matches!(self.picker, Picker::Greedy) {
-            return math::argmax(logits).map(|i| i as u32);
+    /// How many of the largest logits decide which token is picked; `None` where all do: where log-probabilities are wanted, or where
+    /// something looks at logits before the largest are chosen.
+    pub fn n_deciding(&self) -> Option<usize> {
+        match self.logprobs {
+            Some(_) => None,
+            None if self.is_argmax() => Some(1),
+            None => self.stages.first()?.keeps_top(),
         }
-        self.candidates.load(logits);
+    }
+
+    /// [`sample`](Self::sample) from the largest logits, at least [`n_deciding`](Self::n_deciding) of them, in any order: tokens and
+    /// their logits. The pick is the same, and so are the errors. Of equal logits those of lower tokens must be there; a NaN must be,
+    /// too, and the one of the lowest token.
+    pub fn sample_top(&mut self, top: impl IntoIterator<Item = (u32, f32)> + Clone) -> Result<Pick> {
+        let (mut not_a_number, mut max, mut n) = (None::<u32>, f32::NEG_INFINITY, 0);
+        for (token, logit) in top.clone() {
+            if token as usize >= self.n_vocab {
+                bail!(InvalidArgument, "token {token} is outside the vocabulary of {}", self.n_vocab);
+            }
+            if logit.is_nan() {
+                not_a_number = Some(not_a_number.map_or(token, |known| known.min(token)));
+            }
+            max = max.max(logit);
+            n += 1;
+        }
+        if let Some(token) = not_a_number {
+            bail!(InvalidArgument, "the logit of token {token} is not a number");
+        }
+        match self.n_deciding() {
+            Some(deciding) if n >= deciding.min(self.n_vocab) => {}
+            Some(deciding) => bail!(InvalidArgument, "{n} logits, where {deciding} decide"),
+            None => bail!(InvalidState, "this sampler needs all logits"),
+        }
+        if max == f32::NEG_INFINITY {
+            bail!(InvalidArgument, "the logits of all {} tokens are -inf", self.n_vocab);
+        }
+        self.candidates.load_some(top);
+        match self.run_chain() {
+            Some(token) => Ok(Pick { token, logprob: None, top: Vec::new() }),
+            None => bail!(InvalidArgument, "every token is excluded by logit_bias"),
+        }
+    }
+
+    /// Whether the largest logit is picked as it is.
+    fn is_argmax(&self) -> bool {
+        self.stages.is_empty() && matches!(self.picker, Picker::Greedy)
+    }
+
+    /// The picked token of the candidates, `None` when the chain leaves none.
+    fn run_chain(&mut self) -> Option<u32> {
         for stage in &mut self.stages {
             stage.apply(&mut self.candidates, &mut self.rng);
         }

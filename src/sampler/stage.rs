@@ -11,6 +11,11 @@ pub trait Stage: StageClone + Send + Sync {
     /// Edits or drops candidates.
     fn apply(&mut self, candidates: &mut Candidates, rng: &mut Rng);
 
+    /// `Some(k)` of a stage that keeps the `k` largest logits and for which the others do not matter.
+    fn keeps_top(&self) -> Option<usize> {
+        None
+    }
+
     /// Takes note of a token of the prompt or of the generated text.
     fn accept(&mut self, _token: u32) {}
 

@@ -16,6 +16,10 @@ impl Stage for TopK {
     fn apply(&mut self, candidates: &mut Candidates, _: &mut Rng) {
         candidates.keep_top(self.0.max(1));
     }
+
+    fn keeps_top(&self) -> Option<usize> {
+        Some(self.0.max(1))
+    }
 }
 
 /// Top-p, nucleus sampling (A. Holtzman et al., "The curious case of neural text degeneration", 2019, equation 2): the

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::batch::{Batch, Entry, Role};
+use super::batch::{Batch, Entry, Role, TopLogits};
 use super::forward::{Goal, Pass, forward};
 use super::{Control, InputSquares, Numerics, SequenceId, Session, SessionOptions};
 use crate::backend::{Arithmetic, Backend, Run};
@@ -17,8 +17,8 @@ const MAX_PORTABLE_ROWS: usize = 128;
 
 /// What is wanted of a batch.
 pub(super) enum Wanted<'a> {
-    /// The logits of its outputs, which stay in the session.
-    Logits,
+    /// The logits of its outputs, which stay in the session, or the largest of them.
+    Logits { top: Option<TopLogits> },
     /// The hidden states of these of its tokens: `each` hears the token's place in the batch, and the values `[dim]`.
     Hidden { rows: &'a [bool], each: &'a mut dyn FnMut(usize, &[f32]) -> Result<()> },
 }
@@ -77,15 +77,15 @@ impl Session {
         let (mut n_done, mut n_outputs) = (0, 0);
         for (i, entries) in chunks.iter().enumerate() {
             let is_output = |(i, entry): (usize, &Entry)| match &wanted {
-                Wanted::Logits => entry.is_output,
+                Wanted::Logits { .. } => entry.is_output,
                 Wanted::Hidden { rows, .. } => rows[n_done + i],
             };
             let flags = entries.iter().enumerate().map(is_output);
             let mut outputs = fallible::with_capacity(entries.len(), "the outputs of a batch")?;
             outputs.extend((0u32..).zip(flags).filter(|&(_, is_output)| is_output).map(|(i, _)| i));
             match &mut wanted {
-                Wanted::Logits => {
-                    let goal = Goal::Logits { first_output: n_outputs, is_last: i + 1 == chunks.len() };
+                &mut Wanted::Logits { top } => {
+                    let goal = Goal::Logits { first_output: n_outputs, is_last: i + 1 == chunks.len(), top };
                     self.append_chunk(entries, &outputs, goal, control)?;
                     n_outputs += outputs.len();
                 }

@@ -1,7 +1,7 @@
 //! Batches: tokens that are computed together, of one or several sequences.
 
 use super::SequenceId;
-use crate::error::Result;
+use crate::error::{Result, bail};
 use crate::fallible;
 
 /// Tokens to append to sequences, in order. Tokens of several sequences may be mixed in any order; each goes to the next
@@ -9,6 +9,25 @@ use crate::fallible;
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     pub(super) entries: Vec<Entry>,
+    pub(super) top: Option<TopLogits>,
+}
+
+/// The largest logits of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TopLogits {
+    /// How many.
+    pub n: usize,
+    /// The first so many logits are meant: the model's may be more than the tokens that there are.
+    pub n_vocab: usize,
+}
+
+impl TopLogits {
+    pub(super) fn check(&self, n_vocab: usize) -> Result<()> {
+        if self.n == 0 || self.n > self.n_vocab || self.n_vocab > n_vocab {
+            bail!(InvalidArgument, "the {} largest of {} logits, where {n_vocab} are formed", self.n, self.n_vocab);
+        }
+        Ok(())
+    }
 }
 
 /// Where a token comes from. It decides the arithmetic of a session with [`Numerics::Native`](super::Numerics::Native), so that
@@ -56,6 +75,12 @@ impl Batch {
         self.entries.push(Entry { sequence, token, role, is_output });
     }
 
+    /// Of the outputs' logits these are enough. A GPU then finds them itself, where they are not too many (1024 of each output, and of
+    /// 100 000 logits 600), and only they go over to the host: see [`Session::output`](super::Session::output).
+    pub fn only_top(&mut self, top: TopLogits) {
+        self.top = Some(top);
+    }
+
     /// Make room for `n` more tokens, so that pushing them cannot fail.
     ///
     /// # Errors
@@ -64,7 +89,7 @@ impl Batch {
         fallible::reserve(&mut self.entries, n, "a batch")
     }
 
-    /// Take all tokens out.
+    /// Take all tokens out. What [`only_top`](Self::only_top) said stays.
     pub fn clear(&mut self) {
         self.entries.clear();
     }

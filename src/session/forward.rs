@@ -6,12 +6,13 @@
 //!                   x += attention(q) * Wo
 //!                   x += (gate(norm(x) * Wg) * (norm(x) * Wu)) * Wd
 //! hidden = norm(x)                           for the rows whose results are wanted
-//! logits = hidden * output                   if logits are what is wanted
+//! logits = hidden * output                   if logits are what is wanted: all, or the largest
 //! ```
 //!
 //! A product that is added to `x` is one operation with the norm that follows it. Where blocks are on two machines a pass has stages,
 //! and `x` goes from one to the next.
 
+use super::batch::TopLogits;
 use super::scratch::Scratch;
 use crate::backend::{Attention, Backend, Norm, Ops, Projection, Residual, RowSet, Run};
 use crate::model::{HyperParams, Stage, Weights};
@@ -34,7 +35,7 @@ pub(super) struct Pass<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Goal {
     /// They go to `head_input`, behind those of the chunks before; after the last chunk the logits of all are formed.
-    Logits { first_output: usize, is_last: bool },
+    Logits { first_output: usize, is_last: bool, top: Option<TopLogits> },
     /// They stay in `input`, from row 0 on.
     Hidden,
 }
@@ -109,11 +110,16 @@ pub(super) fn forward<B: Backend, O: Ops<B>>(
     }
     let n_outputs = first_out + pass.outputs.len();
     ops.publish(n_outputs, out);
-    if matches!(pass.goal, Goal::Logits { is_last: true, .. }) && n_outputs > 0 {
+    if let Goal::Logits { is_last: true, top, .. } = pass.goal
+        && n_outputs > 0
+    {
         ops.linear(n_outputs, &s.head_input, &[weights.output()], &s.logits);
         if let Some(cap) = hparams.final_softcap {
             ops.softcap(n_outputs, cap, &s.logits);
         }
-        ops.publish(n_outputs, &s.logits);
+        match top {
+            Some(TopLogits { n, n_vocab }) => ops.find_top(n_outputs, n_vocab, n, &s.logits, &s.top),
+            None => ops.publish(n_outputs, &s.logits),
+        }
     }
 }

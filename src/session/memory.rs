@@ -24,6 +24,8 @@ const SYSTEM_PAGE_BYTES: u64 = 4096;
 /// parameters: a session's buffers, tables of a pass.
 const GPU_BUFFER_BYTES: u64 = 512;
 const GPU_BUFFERS: u64 = 4096;
+/// What the largest logits of an output take that a GPU found.
+const GPU_TOP_FLOATS: usize = 2048;
 /// Where weights are packed before a GPU gets them.
 const GPU_DESK_BYTES: u64 = 17 << 20;
 
@@ -138,7 +140,8 @@ pub fn predict_gpu_memory(
     let none = Share { blocks: 0..0, with_ends: false };
     let own = predict_on_cpu(gguf, &hparams, beside.as_ref().unwrap_or(&none), storage, &options, n_threads)?;
     // What comes back of a pass, and the residual of all its rows where it goes to and fro.
-    let results = (options.max_outputs as u64).saturating_mul((hparams.n_vocab + hparams.dim + 32) as u64);
+    let floats_of_an_output = hparams.n_vocab + hparams.dim + 32 + GPU_TOP_FLOATS;
+    let results = (options.max_outputs as u64).saturating_mul(floats_of_an_output as u64);
     let handed_over = if beside.is_some() { (options.n_batch * (hparams.dim + 16)) as u64 } else { 0 };
     let mirrors = results.saturating_add(handed_over).saturating_mul(size_of::<f32>() as u64);
     let host = MemoryPrediction {

@@ -14,7 +14,7 @@ mod observe;
 mod scratch;
 mod state;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use self::append::Wanted;
 #[cfg(feature = "bench")]
@@ -26,9 +26,9 @@ use crate::backend::{Backend, CacheShape, Footprint, Machine};
 use crate::error::{Result, bail};
 use crate::model::{HyperParams, Model, Part, Share};
 
-pub use crate::backend::KvType;
+pub use crate::backend::{KvType, Ranked};
 
-pub use self::batch::{Batch, Role};
+pub use self::batch::{Batch, Role, TopLogits};
 pub use self::embed::Pooling;
 pub use self::memory::{
     GpuPrediction, MemoryPrediction, check_gpu_memory, check_memory, predict_gpu_memory, predict_memory,
@@ -134,6 +134,15 @@ pub struct Control<'a> {
     pub progress: Option<&'a mut dyn FnMut(usize, usize)>,
 }
 
+/// The logits of an output.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Logits<'a> {
+    /// Of every token, `[n_vocab]`.
+    All(&'a [f32]),
+    /// The largest ones, in any order. Of equal ones those of lower tokens are there, and NaN counts as larger than all others.
+    Top(&'a [Ranked]),
+}
+
 /// A model's mutable state. See the module's text.
 pub struct Session {
     model: Arc<Model>,
@@ -142,6 +151,10 @@ pub struct Session {
     /// One for each part of the model; results are in the first.
     scratch: Vec<Scratch<Machine>>,
     n_outputs: usize,
+    /// How many of the largest logits of each output the last batch has found; `None` where all logits are there.
+    n_top: Option<usize>,
+    /// Whether the other logits were fetched nevertheless, and how that went.
+    fetched: OnceLock<bool>,
     observer: Option<InputSquares>,
 }
 
@@ -186,6 +199,8 @@ impl Session {
             model: Arc::clone(model),
             options,
             n_outputs: 0,
+            n_top: None,
+            fetched: OnceLock::new(),
             observer: None,
         })
     }
@@ -269,12 +284,32 @@ impl Session {
                 self.options.max_outputs
             );
         }
-        self.append(batch, control, Wanted::Logits)
+        let (most_top, n_vocab) = (self.model.machine().most_top(&self.scratch[0].top), self.model.hparams().n_vocab);
+        batch.top.map_or(Ok(()), |top| top.check(n_vocab))?;
+        let top = batch.top.filter(|top| top.n <= most_top);
+        self.fetched = OnceLock::new();
+        self.append(batch, control, Wanted::Logits { top })?;
+        self.n_top = top.map(|top| top.n);
+        Ok(())
     }
 
-    /// Logits of the i-th output of the last batch, `[n_vocab]`; `None` if it had fewer.
+    /// The i-th output of the last batch, as far as it is in the host's memory; `None` if the batch had fewer.
+    pub fn output(&self, i: usize) -> Option<Logits<'_>> {
+        match self.n_top {
+            Some(n) if i < self.n_outputs => {
+                Some(Logits::Top(self.model.machine().read_top(&self.scratch[0].top, i, n)))
+            }
+            _ => self.logits(i).map(Logits::All),
+        }
+    }
+
+    /// Logits of the i-th output of the last batch, `[n_vocab]`; `None` if it had fewer. What a GPU did not hand over yet (see
+    /// [`Batch::only_top`]) it does now; `None`, too, if that fails.
     pub fn logits(&self, i: usize) -> Option<&[f32]> {
-        (i < self.n_outputs).then(|| self.model.machine().read_row(&self.scratch[0].logits, i))
+        let (machine, logits) = (self.model.machine(), &self.scratch[0].logits);
+        let is_there = i < self.n_outputs
+            && (self.n_top.is_none() || *self.fetched.get_or_init(|| machine.fetch(self.n_outputs, logits).is_ok()));
+        is_there.then(|| machine.read_row(logits, i))
     }
 
     /// The hidden state of the i-th output of the last batch, `[dim]`: what the last norm left, and the logits were formed from;

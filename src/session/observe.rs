@@ -178,6 +178,10 @@ impl<O: Ops<Machine>> Ops<Machine> for Observing<'_, O> {
         self.ops.sum_squares(n, rows, sums);
     }
 
+    fn find_top(&self, n_rows: usize, n_columns: usize, n: usize, rows: &Rows, top: &<Machine as Backend>::Top) {
+        self.ops.find_top(n_rows, n_columns, n, rows, top);
+    }
+
     fn publish(&self, n: usize, rows: &Rows) {
         self.ops.publish(n, rows);
     }

@@ -19,6 +19,7 @@ pub(super) struct Scratch<B: Backend> {
     pub head_input: B::Rows,   // (max_outputs, dim)
     pub logits: B::Rows,       // (max_outputs, n_vocab)
     pub attention: B::AttentionScratch,
+    pub top: B::Top, // max_outputs: the largest logits
 }
 
 /// Capacity, length and use of rows.
@@ -65,6 +66,7 @@ impl<B: Backend> Scratch<B> {
             head_input: next()?,
             logits: next()?,
             attention: backend.attention_scratch(h.heads(), options.n_ctx)?,
+            top: backend.top(options.max_outputs, h.n_vocab)?,
         })
     }
 }
@@ -72,5 +74,7 @@ impl<B: Backend> Scratch<B> {
 /// Bytes that a session's buffers take on a kind of machine.
 pub(super) fn scratch_bytes<F: Footprint>(h: &HyperParams, options: &SessionOptions, n_workers: usize) -> u64 {
     let rows: u64 = shapes(h, options).into_iter().map(|(capacity, n, usage)| F::rows_bytes(capacity, n, usage)).sum();
-    rows.saturating_add(F::attention_scratch_bytes(h.heads(), options.n_ctx, n_workers))
+    [F::attention_scratch_bytes(h.heads(), options.n_ctx, n_workers), F::top_bytes(options.max_outputs, h.n_vocab)]
+        .into_iter()
+        .fold(rows, u64::saturating_add)
 }

@@ -123,6 +123,7 @@ struct panels {
 
 void check_matmul();
 void check_rows();
+void check_tops();
 void check_attention();
 void check_machine();
 

@@ -110,6 +110,12 @@ DEVICE bool last_to_arrive(uint32_t *counter, uint32_t n) {
   return is_last;
 }
 
+DEVICE uint32_t add_shared(uint32_t *word, uint32_t x) {
+  const uint32_t before = *word;
+  *word += x;
+  return before;
+}
+
 /* CUDA's vectors. */
 struct alignas(8) uint2 {
   uint32_t x, y;

@@ -6,3 +6,4 @@
 #include "../rope_table.cu"
 #include "../softcap.cu"
 #include "../sum_squares.cu"
+#include "../top.cu"

@@ -13,7 +13,7 @@
   X(oribi_attend_split_##name##_16) X(oribi_attend_split_##name##_32) X(oribi_attend_fused_##name##_4) \
   X(oribi_attend_fused_##name##_8) X(oribi_attend_fused_##name##_16)
 #define OTHER_KERNELS(X) \
-  X(oribi_rope_table) X(oribi_norm) X(oribi_glu) X(oribi_softcap) X(oribi_sum_squares) X(oribi_attend_merge) \
+  X(oribi_rope_table) X(oribi_norm) X(oribi_glu) X(oribi_softcap) X(oribi_sum_squares) X(oribi_top) X(oribi_attend_merge) \
   X(oribi_probe_read) X(oribi_probe_mma) X(oribi_probe_fma) \
   KV_KERNELS(X, f16) KV_KERNELS(X, q8_0) KV_KERNELS(X, q4_0)
 

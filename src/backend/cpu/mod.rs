@@ -29,7 +29,7 @@ use self::bindings as c;
 use self::kernels::{Acts, Isa, Kernel, KernelSet};
 use self::memory::AlignedBytes;
 use self::team::Team;
-use super::{Arithmetic, Backend, CacheShape, Footprint, Heads, KvType, MatrixShape, RowsUse, Storage};
+use super::{Arithmetic, Backend, CacheShape, Footprint, Heads, KvType, MatrixShape, Ranked, RowsUse, Storage};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::gguf::TensorBytes;
@@ -178,6 +178,9 @@ impl Vector {
     }
 }
 
+/// No room: all values are in the host's memory.
+pub struct Top;
+
 impl Backend for Cpu {
     type Store = Store;
     type Matrix = Matrix;
@@ -185,6 +188,7 @@ impl Backend for Cpu {
     type Rows = Rows;
     type Pages = Pages;
     type AttentionScratch = AttentionScratch;
+    type Top = Top;
     type Ops<'a> = CpuOps<'a>;
 
     fn store(&self, storage: Storage, shapes: &[MatrixShape<'_>]) -> Result<Store> {
@@ -252,6 +256,22 @@ impl Backend for Cpu {
         AttentionScratch::new(heads, n_ctx, self.team.n_threads())
     }
 
+    fn top(&self, _: usize, _: usize) -> Result<Top> {
+        Ok(Top)
+    }
+
+    fn most_top(&self, _: &Top) -> usize {
+        0
+    }
+
+    fn read_top<'a>(&self, _: &'a Top, row: usize, n: usize) -> &'a [Ranked] {
+        unreachable!("{n} values of row {row}, none of which were found")
+    }
+
+    fn fetch(&self, _: usize, _: &Rows) -> Result<()> {
+        Ok(())
+    }
+
     fn is_native(&self, matrix: &Matrix) -> bool {
         matrix.native_matmul().is_some()
     }
@@ -286,5 +306,9 @@ impl Footprint for Cpu {
 
     fn attention_scratch_bytes(heads: Heads, n_ctx: usize, n_workers: usize) -> u64 {
         AttentionScratch::bytes(heads, n_ctx, n_workers)
+    }
+
+    fn top_bytes(_: usize, _: usize) -> u64 {
+        0
     }
 }

@@ -13,7 +13,7 @@ use super::pages::{PAGE_LEN, Pages};
 use super::rows::Rows;
 use super::team::{Part, Worker};
 use super::tensor::{Matrix, PANEL_ROWS};
-use super::{Cpu, Vector};
+use super::{Cpu, Top, Vector};
 use crate::backend::{Arithmetic, Attention, Gate, Heads, Norm, Ops, Projection, Residual, Rotation, Run};
 
 /// Panels that stay together: the kernels keep two in flight, and 32 outputs are one group of activations.
@@ -409,6 +409,11 @@ impl Ops<Cpu> for CpuOps<'_> {
                 unsafe { *sums.at(0, column).cast::<[f32; SQUARES]>() = squares.map(|sum| sum as f32) };
             }
         });
+    }
+
+    /// There is no room for them: [`Backend::most_top`](crate::backend::Backend::most_top) is 0.
+    fn find_top(&self, n_rows: usize, _: usize, n: usize, _: &Rows, _: &Top) {
+        unreachable!("{n} values of {n_rows} rows, all of which are in the host's memory")
     }
 
     /// The host's memory is where they are.

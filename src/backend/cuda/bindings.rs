@@ -6,6 +6,7 @@ pub const ORIBI_CUDA_UNIT: u32 = 512;
 pub const ORIBI_CUDA_MAX_WEIGHTS: u32 = 3;
 pub const ORIBI_CUDA_MAX_QUERIES: u32 = 32;
 pub const ORIBI_CUDA_PROMPT_TOKENS: u32 = 64;
+pub const ORIBI_CUDA_MAX_TOP: u32 = 1024;
 pub const ORIBI_CUDA_EMULATED_OK: oribi_cuda_emulated_status = 0;
 pub const ORIBI_CUDA_EMULATED_NO_KERNEL: oribi_cuda_emulated_status = 1;
 pub const ORIBI_CUDA_EMULATED_ARGUMENTS: oribi_cuda_emulated_status = 2;
@@ -246,6 +247,43 @@ impl Default for oribi_cuda_sum_squares_args {
 }
 unsafe extern "C" {
     pub fn oribi_cuda_sum_squares_launch(args: *const oribi_cuda_sum_squares_args) -> oribi_cuda_launch;
+}
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq)]
+pub struct oribi_cuda_ranked {
+    pub value: f32,
+    pub place: u32,
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone, PartialEq)]
+pub struct oribi_cuda_top_args {
+    pub x: *const f32,
+    pub stride: u64,
+    pub n_rows: u32,
+    pub n_columns: u32,
+    pub n: u32,
+    pub out_stride: u32,
+    pub found: *mut u64,
+    pub counters: *mut u32,
+    pub out: *mut oribi_cuda_ranked,
+}
+impl Default for oribi_cuda_top_args {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+unsafe extern "C" {
+    pub fn oribi_cuda_top_most(n_columns: u32) -> u32;
+}
+unsafe extern "C" {
+    pub fn oribi_cuda_top_bytes(n_columns: u32) -> usize;
+}
+unsafe extern "C" {
+    pub fn oribi_cuda_top_launch(args: *const oribi_cuda_top_args) -> oribi_cuda_launch;
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone, PartialEq)]

@@ -21,6 +21,7 @@ mod pages;
 mod probe;
 mod rows;
 mod sources;
+mod top;
 mod uploads;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +32,7 @@ use self::matrix::WeightKernels;
 use self::ops::Kept;
 use super::cpu::Cpu;
 use super::cpu::team::Team;
-use super::{Arithmetic, Backend, CacheShape, Footprint, Heads, MatrixShape, RowsUse, Storage};
+use super::{Arithmetic, Backend, CacheShape, Footprint, Heads, MatrixShape, Ranked, RowsUse, Storage};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::gguf::TensorBytes;
@@ -41,6 +42,7 @@ pub use self::matrix::{Matrix, Store};
 pub use self::ops::CudaOps;
 pub use self::pages::Pages;
 pub use self::rows::Rows;
+pub use self::top::Top;
 
 /// A GPU as a backend, with the CPU beside it, which packs weights.
 pub struct Cuda {
@@ -64,16 +66,24 @@ struct Kernels {
     glu: Kernel,
     softcap: Kernel,
     sum_squares: Kernel,
+    top: Kernel,
     attend_merge: Kernel,
 }
 
 impl Kernels {
-    const NAMES: [&str; 6] =
-        ["oribi_rope_table", "oribi_norm", "oribi_glu", "oribi_softcap", "oribi_sum_squares", "oribi_attend_merge"];
+    const NAMES: [&str; 7] = [
+        "oribi_rope_table",
+        "oribi_norm",
+        "oribi_glu",
+        "oribi_softcap",
+        "oribi_sum_squares",
+        "oribi_top",
+        "oribi_attend_merge",
+    ];
 
     fn new(driver: &dyn Driver) -> Result<Kernels> {
         driver.prepare(&Kernels::NAMES.map(str::to_owned))?;
-        let [rope_table, norm, glu, softcap, sum_squares, attend_merge] =
+        let [rope_table, norm, glu, softcap, sum_squares, top, attend_merge] =
             Kernels::NAMES.map(|name| driver.kernel(name));
         Ok(Kernels {
             rope_table: rope_table?,
@@ -81,6 +91,7 @@ impl Kernels {
             glu: glu?,
             softcap: softcap?,
             sum_squares: sum_squares?,
+            top: top?,
             attend_merge: attend_merge?,
         })
     }
@@ -173,6 +184,7 @@ impl Backend for Cuda {
     type Rows = Rows;
     type Pages = Pages;
     type AttentionScratch = AttentionScratch;
+    type Top = Top;
     type Ops<'a> = CudaOps<'a>;
 
     fn store(&self, storage: Storage, shapes: &[MatrixShape<'_>]) -> Result<Store> {
@@ -239,6 +251,22 @@ impl Backend for Cuda {
         AttentionScratch::new(&self.driver, heads, n_ctx)
     }
 
+    fn top(&self, capacity: usize, n: usize) -> Result<Top> {
+        Top::new(&self.driver, capacity, n)
+    }
+
+    fn most_top(&self, top: &Top) -> usize {
+        top.most()
+    }
+
+    fn read_top<'a>(&self, top: &'a Top, row: usize, n: usize) -> &'a [Ranked] {
+        top.row(row, n)
+    }
+
+    fn fetch(&self, n: usize, rows: &Rows) -> Result<()> {
+        rows.fetch(&self.driver, n)
+    }
+
     /// Every format has a kernel for prompts.
     fn is_native(&self, _: &Matrix) -> bool {
         true
@@ -283,5 +311,9 @@ impl Footprint for Cuda {
 
     fn attention_scratch_bytes(heads: Heads, n_ctx: usize, _: usize) -> u64 {
         AttentionScratch::bytes(heads, n_ctx)
+    }
+
+    fn top_bytes(capacity: usize, n: usize) -> u64 {
+        Top::bytes(capacity, n)
     }
 }

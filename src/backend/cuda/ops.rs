@@ -13,6 +13,7 @@ use super::driver::{Driver, Kernel};
 use super::launches::{Graphs, Launch};
 use super::matrix::Matrix;
 use super::rows::Rows;
+use super::top::Top;
 use super::uploads::Uploads;
 use super::{Cuda, Vector};
 use crate::backend::cpu::bindings::{ORIBI_GELU_TANH, ORIBI_SILU};
@@ -103,7 +104,7 @@ impl<'a> CudaOps<'a> {
     }
 
     /// Begin what was launched so far.
-    fn begin_launches(&self) -> Result<()> {
+    pub(super) fn begin_launches(&self) -> Result<()> {
         let Queue { launches, graphs } = &mut *self.queue.borrow_mut();
         // SAFETY: callers of `launch` pair kernels and argument structs as the header has it; rows, matrices and pages check what their
         // addresses are good for, and live until the pass has ended.
@@ -358,6 +359,10 @@ impl Ops<Cuda> for CudaOps<'_> {
             let shape = unsafe { c::oribi_cuda_sum_squares_launch(&args) };
             self.launch(&self.cuda.kernels.sum_squares, shape, args)
         });
+    }
+
+    fn find_top(&self, n_rows: usize, n_columns: usize, n: usize, rows: &Rows, top: &Top) {
+        self.attempt(|_| top.find(self, n_rows, n_columns, n, rows));
     }
 
     fn publish(&self, n: usize, rows: &Rows) {

@@ -141,6 +141,16 @@ impl Rows {
         unsafe { driver.read_later(from, mirror.as_ptr(), n_bytes) }
     }
 
+    /// Copy the first `n_rows` rows to the host, after a pass that did not [publish](Self::publish) them. Nobody may have been given
+    /// a [`row`](Self::row) since then.
+    pub(super) fn fetch(&self, driver: &Arc<dyn Driver>, n_rows: usize) -> Result<()> {
+        let n_bytes = n_rows * self.stride * size_of::<f32>();
+        let mirror = self.mirror(driver)?;
+        assert!(n_bytes <= mirror.len(), "{n_rows} of {} scratch rows", self.capacity);
+        // SAFETY: the mirror has so many bytes, initialised; by the caller's promise nobody else sees them.
+        self.values.read(0, unsafe { std::slice::from_raw_parts_mut(mirror.as_ptr(), n_bytes) })
+    }
+
     fn mirror(&self, driver: &Arc<dyn Driver>) -> Result<&HostBuffer> {
         if let Some(mirror) = self.mirror.get() {
             return Ok(mirror);

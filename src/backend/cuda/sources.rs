@@ -23,6 +23,7 @@ const MODULES: &[(&str, &str)] = sources![
     "rope_table.cu": "cuda/rope_table.cu",
     "softcap.cu": "cuda/softcap.cu",
     "sum_squares.cu": "cuda/sum_squares.cu",
+    "top.cu": "cuda/top.cu",
 ];
 
 /// Files that they include.
