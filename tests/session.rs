@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use oribi::ErrorKind;
-use oribi::backend::Storage;
+use oribi::backend::{Device, Storage};
 use oribi::backend::cpu::CpuOptions;
 use oribi::backend::cpu::kernels::Isa;
 use oribi::dtype::DType;
@@ -179,6 +179,20 @@ fn bad_batches_are_errors_that_name_the_thing() {
     assert_eq!(s.truncate(a, 1).unwrap_err().kind(), ErrorKind::InvalidArgument);
     s.decode(&Batch::new()).unwrap();
     assert!(s.logits(0).is_none());
+}
+
+#[test]
+fn blocks_for_a_gpu_are_refused_on_the_cpu_and_mean_nothing_where_auto_finds_none() {
+    if Device::Auto.resolved() != Device::Cpu {
+        return println!("not run: this machine has a GPU");
+    }
+    let gguf = Gguf::from_bytes(write(tiny(Shape::new("llama", DType::Q4_0)))).unwrap();
+    let load = |device| {
+        let options = ModelOptions { device, gpu_layers: Some(1), ..options(1, None) };
+        Model::load(gguf.clone(), options)
+    };
+    assert_eq!(load(Device::Auto).unwrap().gpu_layers(), None);
+    assert_eq!(load(Device::Cpu).err().unwrap().kind(), ErrorKind::InvalidArgument);
 }
 
 #[test]

@@ -31,8 +31,8 @@ pub(crate) use self::weights::{Weights, packing_bytes, stored_bytes};
 pub struct ModelOptions<'a> {
     /// What the model runs on.
     pub device: Device,
-    /// Blocks that are on the GPU, the first ones; the CPU computes the others. `None`, or more than there are, for all. With a
-    /// model on the CPU it is refused.
+    /// Blocks that are on the GPU, the first ones; the CPU computes the others. `None`, or more than there are, for all. With
+    /// [`Device::Cpu`] it is refused; where [`Device::Auto`] finds no GPU it means nothing.
     pub gpu_layers: Option<usize>,
     /// How to use the CPU. Beside a GPU it packs the weights.
     pub cpu: CpuOptions,
@@ -79,7 +79,8 @@ impl Model {
         let progress = options.progress.unwrap_or(&go_on);
         let n_bytes = gguf.tensors().iter().map(|tensor| tensor.n_bytes()).sum();
         let building = Building::start(&gguf, &|| progress(0, n_bytes))?;
-        let mut parts = parts::parts(machine, hparams.n_blocks, options.gpu_layers)?;
+        let is_meant = options.device != Device::Auto || machine.is_gpu();
+        let mut parts = parts::parts(machine, hparams.n_blocks, options.gpu_layers.filter(|_| is_meant))?;
         let (weights, sample) = weights::bind(&parts, &gguf, &hparams, options.storage, progress)?;
         let tokenizer = Arc::new(building.finish(|| progress(n_bytes, n_bytes))?);
         if tokenizer.n_vocab() > hparams.n_vocab {

@@ -12,31 +12,32 @@ use crate::error::{Error, ErrorKind, Result, bail};
 static TEXTS: &[u8] = include_bytes!("../../../kernels/cuda/builtin.ptx.zst");
 const MODULE: &str = "// module ";
 
-/// The text of a module, as the driver takes it: it ends with zero.
+/// The texts of modules, as the driver takes them: each ends with zero.
 ///
 /// # Errors
-/// `Internal`: it is not there.
-pub(super) fn code(module: &Module) -> Result<Vec<u8>> {
+/// `Internal`: one is not there.
+pub(super) fn codes(modules: &[Module]) -> Result<Vec<Vec<u8>>> {
     let damaged = |e: &dyn std::fmt::Display| Error::new(ErrorKind::Internal, format!("the built-in CUDA code: {e}"));
     let decoder = StreamingDecoder::new(TEXTS).map_err(|e| damaged(&e))?;
-    let (name, mut text, mut is_found) = (module.name(), Vec::new(), false);
+    let names: Vec<String> = modules.iter().map(Module::name).collect();
+    let mut texts = vec![Vec::new(); modules.len()];
+    let mut current = None;
     for line in BufReader::new(decoder).lines() {
         let line = line.map_err(|e| damaged(&e))?;
-        match line.strip_prefix(MODULE) {
-            Some(_) if is_found => break,
-            Some(other) => is_found = other == name,
-            None if is_found => {
-                text.extend_from_slice(line.as_bytes());
-                text.push(b'\n');
-            }
-            None => {}
+        if let Some(name) = line.strip_prefix(MODULE) {
+            current = names.iter().position(|known| known == name);
+        } else if let Some(i) = current {
+            texts[i].extend_from_slice(line.as_bytes());
+            texts[i].push(b'\n');
         }
     }
-    if !is_found {
-        bail!(Internal, "there is no built-in CUDA code of {name}");
+    for (text, name) in texts.iter_mut().zip(&names) {
+        if text.is_empty() {
+            bail!(Internal, "there is no built-in CUDA code of {name}");
+        }
+        text.push(0);
     }
-    text.push(0);
-    Ok(text)
+    Ok(texts)
 }
 
 #[cfg(test)]
@@ -56,8 +57,9 @@ mod tests {
             "oribi_probe_mma",
             "oribi_softcap",
         ];
-        for kernel in kernels {
-            let text = String::from_utf8(code(&Module::with_kernel(kernel).unwrap()).unwrap()).unwrap();
+        let modules = kernels.map(|kernel| Module::with_kernel(kernel).unwrap());
+        for (kernel, text) in kernels.into_iter().zip(codes(&modules).unwrap()) {
+            let text = String::from_utf8(text).unwrap();
             assert!(text.contains(&format!(".entry {kernel}(")), "{kernel}");
             assert!(text.contains(".version 8.0") && text.contains(".target sm_80"), "{kernel}");
             assert!(text.ends_with("}\n\0"), "{kernel}");

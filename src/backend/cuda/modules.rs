@@ -47,7 +47,7 @@ pub(super) fn origin() -> String {
 /// # Errors
 /// `Device` where the compiler cannot compile for the architecture.
 pub(super) fn code(module: &Module, architecture: u32) -> Result<Vec<u8>> {
-    let Some(compiler) = compiler() else { return builtin::code(module) };
+    let Some(compiler) = compiler() else { return Ok(builtin::codes(std::slice::from_ref(module))?.swap_remove(0)) };
     let kept = folder().map(|folder| folder.join(compiler.file_name(module, architecture)));
     if let Some(code) = kept.as_deref().and_then(read) {
         return Ok(code);
@@ -65,6 +65,9 @@ pub(super) fn code(module: &Module, architecture: u32) -> Result<Vec<u8>> {
 /// # Errors
 /// Those of [`code`].
 pub(super) fn codes(modules: &[Module], architecture: u32) -> Result<Vec<Vec<u8>>> {
+    if compiler().is_none() {
+        return builtin::codes(modules);
+    }
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
