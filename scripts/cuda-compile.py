@@ -36,7 +36,7 @@ LIMITS = [
     (r"oribi_matmul_.*", 128),
     (r"oribi_attend_split_.*_4", 80),
     (r"oribi_attend_split_.*_32", 240),
-    (r"oribi_attend_(split|fused)_.*", 128),
+    (r"oribi_attend_(split|fused|prompt)_.*", 128),
     (r"oribi_top", 128),
     (r"oribi_.*", 80),
 ]

@@ -107,6 +107,10 @@ uint32_t oribi_cuda_attend_queries(const oribi_cuda_attend_args *args) {
   return n;
 }
 
+uint32_t oribi_cuda_attend_prompt_queries(const oribi_cuda_attend_args *args) {
+  return oribi_cuda_attend_queries(args) <= 16 ? 16 : 32;
+}
+
 size_t oribi_cuda_states_bytes(uint32_t n_splits, uint32_t n_rows, uint32_t n_heads, uint32_t head_dim) {
   return (size_t)n_splits * n_rows * n_heads * state_floats(head_dim) * sizeof(float);
 }
@@ -117,11 +121,19 @@ oribi_cuda_launch oribi_cuda_attend_project_launch(const oribi_cuda_attend_args 
                 PROJECT_WARPS * project_floats(args->head_dim) * 4);
 }
 
-oribi_cuda_launch oribi_cuda_attend_split_launch(const oribi_cuda_attend_args *args) {
-  const uint32_t n_queries = oribi_cuda_attend_queries(args);
+/* Blocks of so many queries, each with a split. */
+static oribi_cuda_launch split_launch(const oribi_cuda_attend_args *args, uint32_t n_queries) {
   const uint32_t n_parts = shape_ceil(args->n_heads / args->n_kv_heads * args->max_tile_rows, n_queries);
   const uint32_t shared = attend_shared(args->head_dim, n_queries);
   return launch(args->n_tiles, args->n_kv_heads * n_parts, args->n_splits, THREADS, shared);
+}
+
+oribi_cuda_launch oribi_cuda_attend_split_launch(const oribi_cuda_attend_args *args) {
+  return split_launch(args, oribi_cuda_attend_queries(args));
+}
+
+oribi_cuda_launch oribi_cuda_attend_prompt_launch(const oribi_cuda_attend_args *args) {
+  return split_launch(args, oribi_cuda_attend_prompt_queries(args));
 }
 
 oribi_cuda_launch oribi_cuda_attend_merge_launch(const oribi_cuda_attend_args *args) {

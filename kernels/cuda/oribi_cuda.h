@@ -241,6 +241,7 @@ typedef struct {
  *   oribi_attend_split_<kv>_<q>  states of every split that a tile sees, q queries (rows times heads) at once:
  *                                q = oribi_cuda_attend_queries(args); a state depends on its row, head and split alone
  *   oribi_attend_merge           splits merged in order: out, and its acts
+ * In native arithmetic the second one is oribi_attend_prompt_<kv>_<q>, with q = oribi_cuda_attend_prompt_queries(args).
  * <kv>: f16, q8_0 or q4_0. Or, where oribi_cuda_attend_is_fused says so, one does it all:
  *   oribi_attend_fused_<kv>_<q>  the same bits. Every tile holds all rows of its sequence in the batch. Queries stay as they
  *                                were in qkv, and so do keys and values */
@@ -276,9 +277,11 @@ typedef struct {
 
 uint32_t oribi_cuda_attend_tile_rows(uint32_t n_heads, uint32_t n_kv_heads);
 uint32_t oribi_cuda_attend_queries(const oribi_cuda_attend_args *args);
+uint32_t oribi_cuda_attend_prompt_queries(const oribi_cuda_attend_args *args); /* 16 or 32 */
 size_t oribi_cuda_states_bytes(uint32_t n_splits, uint32_t n_rows, uint32_t n_heads, uint32_t head_dim);
 oribi_cuda_launch oribi_cuda_attend_project_launch(const oribi_cuda_attend_args *args);
 oribi_cuda_launch oribi_cuda_attend_split_launch(const oribi_cuda_attend_args *args);
+oribi_cuda_launch oribi_cuda_attend_prompt_launch(const oribi_cuda_attend_args *args);
 oribi_cuda_launch oribi_cuda_attend_merge_launch(const oribi_cuda_attend_args *args);
 
 /* Whether `fused` can compute this shape: a tile has 16 queries at most, and the outputs of a key head are whole groups of 32. */

@@ -78,7 +78,7 @@ struct attended {
   bool acts_hold = true;
 };
 
-enum class how { whole, without_projection, fused };
+enum class how { whole, without_projection, fused, prompt, prompt_without_projection };
 
 /* The attention of rows [first, first + n); nothing where it cannot be fused but shall be. */
 static attended attend(const layer &l, uint32_t first, uint32_t n, how how) {
@@ -148,8 +148,15 @@ static attended attend(const layer &l, uint32_t first, uint32_t n, how how) {
     launch("oribi_attend_fused_" + kv + "_" + n_queries, oribi_cuda_attend_fused_launch(&args), args);
     for (size_t i = 0; i < counters.size(); i++) check(counters[i] == 0, "attention: counters");
   } else {
-    if (how == how::whole) launch("oribi_attend_project_" + kv, oribi_cuda_attend_project_launch(&args), args);
-    launch("oribi_attend_split_" + kv + "_" + n_queries, oribi_cuda_attend_split_launch(&args), args);
+    if (how == how::whole || how == how::prompt) {
+      launch("oribi_attend_project_" + kv, oribi_cuda_attend_project_launch(&args), args);
+    }
+    if (how == how::prompt || how == how::prompt_without_projection) {
+      const std::string n_prompt = std::to_string(oribi_cuda_attend_prompt_queries(&args));
+      launch("oribi_attend_prompt_" + kv + "_" + n_prompt, oribi_cuda_attend_prompt_launch(&args), args);
+    } else {
+      launch("oribi_attend_split_" + kv + "_" + n_queries, oribi_cuda_attend_split_launch(&args), args);
+    }
     launch("oribi_attend_merge", oribi_cuda_attend_merge_launch(&args), args);
   }
   r.qkv.assign(qkv.at(), qkv.at() + n * l.columns);
@@ -201,8 +208,18 @@ static double element(const layer &l, const uint8_t *tile, bool is_key, uint32_t
   return (double)code * f32_of_f16(load_u16(at + codes + 2 * scale_at));
 }
 
-/* A head's output over what the pages hold, and the largest error of `y`, relative to the weighted magnitudes. */
-static double error_of(const layer &l, uint32_t row, uint32_t head, const float *query, const float *y) {
+static double to_bf16(double x) {
+  const float rounded = (float)x;
+  uint32_t bits;
+  memcpy(&bits, &rounded, sizeof bits);
+  return f32_of_bits((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u);
+}
+
+static double as_it_is(double x) { return x; }
+
+/* A head's output over what the pages hold, operands rounded, and the largest error of `y`, relative to the weighted magnitudes. */
+static double error_of(const layer &l, uint32_t row, uint32_t head, const float *query, const float *y,
+                       double (*rounded)(double) = as_it_is) {
   const uint32_t dim = l.heads.head_dim, position = l.rows[row].position;
   const uint32_t begin = l.window != 0 && position >= l.window ? position - l.window + 1 : 0;
   const uint32_t kv_head = head / (l.heads.n_heads / l.heads.n_kv_heads);
@@ -210,7 +227,9 @@ static double error_of(const layer &l, uint32_t row, uint32_t head, const float 
   double largest = -INFINITY, total = 0;
   for (uint32_t j = begin; j <= position; j++) {
     double s = 0;
-    for (uint32_t d = 0; d < dim; d++) s += query[d] * element(l, l.tile(l.rows[row].pages, j, kv_head), true, j % 64, d);
+    for (uint32_t d = 0; d < dim; d++) {
+      s += rounded(query[d]) * rounded(element(l, l.tile(l.rows[row].pages, j, kv_head), true, j % 64, d));
+    }
     scores.push_back(s * l.scale);
     largest = fmax(largest, scores.back());
   }
@@ -218,7 +237,7 @@ static double error_of(const layer &l, uint32_t row, uint32_t head, const float 
     const double p = exp(scores[j - begin] - largest);
     total += p;
     for (uint32_t d = 0; d < dim; d++) {
-      const double v = element(l, l.tile(l.rows[row].pages, j, kv_head), false, j % 64, d);
+      const double v = rounded(element(l, l.tile(l.rows[row].pages, j, kv_head), false, j % 64, d));
       sum[d] += p * v;
       size[d] += p * fabs(v);
     }
@@ -267,6 +286,41 @@ static bool stored_near(const layer &l) {
     }
   }
   return near;
+}
+
+/* The same in native arithmetic, on pages that hold what the projection of `qkv` stored; `projected` is what it left. */
+static void check_prompt(layer &l, const std::vector<float> &qkv, const std::vector<float> &projected, const std::string &what) {
+  const uint32_t n = (uint32_t)l.rows.size(), dim = l.heads.head_dim, width = l.heads.n_heads * dim;
+  l.qkv = projected;
+  const attended all = attend(l, 0, n, how::prompt_without_projection);
+  double error = 0;
+  for (uint32_t row = 0; row < n; row++) {
+    if (row % 5 != 0 && row + 1 != n) continue;
+    for (uint32_t head = 0; head < l.heads.n_heads; head++) {
+      const float *query = &projected[row * l.columns + head * dim];
+      error = fmax(error, error_of(l, row, head, query, &all.out[row * width + head * dim], to_bf16));
+      if (error != error) error = INFINITY;
+    }
+  }
+  check(all.acts_hold && error < 4e-3, what + ": outputs, error " + std::to_string(error));
+  bool same = true;
+  for (uint32_t row = 0; row < n; row += n > 8 ? 7 : 1) {
+    const attended alone = attend(l, row, 1, how::prompt_without_projection);
+    same &= same_bits(alone.out.data(), &all.out[row * width], width);
+  }
+  check(same, what + ": rows alone");
+  oribi_cuda_emulated_reverse(1);
+  const attended again = attend(l, 0, n, how::prompt_without_projection);
+  oribi_cuda_emulated_reverse(0);
+  check(same_bits(again.out.data(), all.out.data(), all.out.size()), what + ": other order");
+  /* The last row's values are seen by no other; its own outputs are not numbers. */
+  l.qkv = qkv;
+  l.qkv[(n - 1) * l.columns + l.value_column + dim / 2] = INFINITY;
+  const attended infinite = attend(l, 0, n, how::prompt);
+  const uint32_t group = l.heads.n_heads / l.heads.n_kv_heads;
+  bool spoilt = true;
+  for (uint32_t i = 0; i < group * dim; i++) spoilt &= infinite.out[(n - 1) * width + i] != infinite.out[(n - 1) * width + i];
+  check(same_bits(infinite.out.data(), all.out.data(), (size_t)(n - 1) * width) && spoilt, what + ": values that are not finite");
 }
 
 static void check_layer(heads_shape heads, kv_type type, const std::vector<run> &runs, uint32_t window, bool with_norms,
@@ -333,6 +387,7 @@ static void check_layer(heads_shape heads, kv_type type, const std::vector<run> 
   const attended again = attend(l, 0, n, how::without_projection);
   oribi_cuda_emulated_reverse(0);
   check(same_bits(again.out.data(), all.out.data(), all.out.size()), what + ": other order");
+  check_prompt(l, qkv, all.qkv, what + ", native");
 }
 
 void check_attention() {

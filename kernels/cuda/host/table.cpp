@@ -11,7 +11,8 @@
 #define KV_KERNELS(X, name) \
   X(oribi_attend_project_##name) X(oribi_attend_split_##name##_4) X(oribi_attend_split_##name##_8) \
   X(oribi_attend_split_##name##_16) X(oribi_attend_split_##name##_32) X(oribi_attend_fused_##name##_4) \
-  X(oribi_attend_fused_##name##_8) X(oribi_attend_fused_##name##_16)
+  X(oribi_attend_fused_##name##_8) X(oribi_attend_fused_##name##_16) X(oribi_attend_prompt_##name##_16) \
+  X(oribi_attend_prompt_##name##_32)
 #define OTHER_KERNELS(X) \
   X(oribi_rope_table) X(oribi_norm) X(oribi_glu) X(oribi_softcap) X(oribi_sum_squares) X(oribi_top) X(oribi_attend_merge) \
   X(oribi_probe_read) X(oribi_probe_mma) X(oribi_probe_fma) \

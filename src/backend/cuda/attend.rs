@@ -6,7 +6,7 @@
 //! merge:    states in order                                             block: a row
 //! ```
 //!
-//! With few rows, as when a sequence generates, one launch does all of it, for tiles that are whole runs of different sequences.
+//! In native arithmetic `split` is another kernel, on tensor cores. Otherwise, with few rows, as when a sequence generates, one launch does all of it, for tiles that are whole runs of different sequences.
 //!
 //! A tile is a few rows of one run, which share what is read of keys and values. Rows are taken in slices, whose states fit the
 //! scratch; a slice begins at a multiple of 8 rows, as activations do. What a row gets depends on neither.
@@ -21,7 +21,7 @@ use super::ops::{CudaOps, Pass};
 use super::pages::{Pages, entry_of};
 use super::rows::Rows;
 use crate::backend::cpu::bindings::ORIBI_SPLIT_LEN;
-use crate::backend::{Attention, Heads, Projection, Run};
+use crate::backend::{Arithmetic, Attention, Heads, Projection, Run};
 use crate::error::{Result, bail};
 
 /// Positions of a split.
@@ -209,6 +209,7 @@ pub(super) fn attend(
         _ => Plan::new(ops, pass, runs, attention.heads, (attention.pages, attention.scratch))?,
     };
     let kernels = attention.pages.kernels();
+    let is_native = ops.arithmetic == Arithmetic::Native;
     for slice in &plan.slices {
         let args = args(ops, &plan, slice, qkv, layer, out);
         // SAFETY: pure functions of the struct.
@@ -219,20 +220,21 @@ pub(super) fn attend(
                 c::oribi_cuda_attend_queries(&args),
             )
         };
-        if is_fused {
+        if is_fused && !is_native {
             ops.launch(kernels.fused(n_queries), fused, args)?;
             continue;
         }
         // SAFETY: pure functions of the struct.
         let (project, split, merge) = unsafe {
-            (
-                c::oribi_cuda_attend_project_launch(&args),
-                c::oribi_cuda_attend_split_launch(&args),
-                c::oribi_cuda_attend_merge_launch(&args),
-            )
+            let split = if is_native {
+                (kernels.prompt(c::oribi_cuda_attend_prompt_queries(&args)), c::oribi_cuda_attend_prompt_launch(&args))
+            } else {
+                (kernels.split(n_queries), c::oribi_cuda_attend_split_launch(&args))
+            };
+            (c::oribi_cuda_attend_project_launch(&args), split, c::oribi_cuda_attend_merge_launch(&args))
         };
         ops.launch(&kernels.project, project, args)?;
-        ops.launch(kernels.split(n_queries), split, args)?;
+        ops.launch(split.0, split.1, args)?;
         ops.launch(&ops.cuda.kernels.attend_merge, merge, args)?;
     }
     pass.plan = Some(plan);

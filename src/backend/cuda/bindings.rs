@@ -409,6 +409,9 @@ unsafe extern "C" {
     pub fn oribi_cuda_attend_queries(args: *const oribi_cuda_attend_args) -> u32;
 }
 unsafe extern "C" {
+    pub fn oribi_cuda_attend_prompt_queries(args: *const oribi_cuda_attend_args) -> u32;
+}
+unsafe extern "C" {
     pub fn oribi_cuda_states_bytes(n_splits: u32, n_rows: u32, n_heads: u32, head_dim: u32) -> usize;
 }
 unsafe extern "C" {
@@ -416,6 +419,9 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     pub fn oribi_cuda_attend_split_launch(args: *const oribi_cuda_attend_args) -> oribi_cuda_launch;
+}
+unsafe extern "C" {
+    pub fn oribi_cuda_attend_prompt_launch(args: *const oribi_cuda_attend_args) -> oribi_cuda_launch;
 }
 unsafe extern "C" {
     pub fn oribi_cuda_attend_merge_launch(args: *const oribi_cuda_attend_args) -> oribi_cuda_launch;

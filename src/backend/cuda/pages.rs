@@ -23,26 +23,35 @@ pub(super) struct CacheKernels {
     pub project: Kernel,
     /// For 4, 8, 16, 32 queries at once.
     split: [Kernel; 4],
+    /// In native arithmetic, for 16 and 32.
+    prompt: [Kernel; 2],
     /// All of attention in one launch, for 4, 8, 16 queries at once.
     fused: [Kernel; 3],
 }
 
 impl CacheKernels {
     fn new(driver: &dyn Driver, shape: CacheShape) -> Result<CacheKernels> {
-        let names = ["split", "fused"].map(|op| format!("oribi_attend_{op}_{}_4", shape.kv_type));
-        driver.prepare(&[&names[..], &[format!("oribi_attend_project_{}", shape.kv_type)]].concat())?;
-        let split = |n: u32| driver.kernel(&format!("oribi_attend_split_{}_{n}", shape.kv_type));
-        let fused = |n: u32| driver.kernel(&format!("oribi_attend_fused_{}_{n}", shape.kv_type));
+        let kv = shape.kv_type;
+        let project = format!("oribi_attend_project_{kv}");
+        let name = |op: &str, n: u32| format!("oribi_attend_{op}_{kv}_{n}");
+        driver.prepare(&[project.clone(), name("split", 4), name("prompt", 16), name("fused", 4)])?;
+        let kernel = |op: &str, n: u32| driver.kernel(&name(op, n));
         Ok(CacheKernels {
-            project: driver.kernel(&format!("oribi_attend_project_{}", shape.kv_type))?,
-            split: [split(4)?, split(8)?, split(16)?, split(32)?],
-            fused: [fused(4)?, fused(8)?, fused(16)?],
+            project: driver.kernel(&project)?,
+            split: [kernel("split", 4)?, kernel("split", 8)?, kernel("split", 16)?, kernel("split", 32)?],
+            prompt: [kernel("prompt", 16)?, kernel("prompt", 32)?],
+            fused: [kernel("fused", 4)?, kernel("fused", 8)?, kernel("fused", 16)?],
         })
     }
 
     /// The kernel for so many queries at once.
     pub fn split(&self, n_queries: u32) -> &Kernel {
         &self.split[(n_queries.clamp(4, c::ORIBI_CUDA_MAX_QUERIES).ilog2() - 2) as usize]
+    }
+
+    /// The same in native arithmetic.
+    pub fn prompt(&self, n_queries: u32) -> &Kernel {
+        &self.prompt[usize::from(n_queries > 16)]
     }
 
     /// The kernel that does it all.
