@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use oribi::ErrorKind;
-use oribi::backend::{Device, Storage};
 use oribi::backend::cpu::CpuOptions;
 use oribi::backend::cpu::kernels::Isa;
+use oribi::backend::{Device, Storage};
 use oribi::dtype::DType;
 use oribi::gguf::Gguf;
 use oribi::model::{Model, ModelOptions};

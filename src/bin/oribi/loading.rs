@@ -100,9 +100,9 @@ impl EvaluationArgs {
         match (self.native, model.is_native()) {
             (_, _) if model.machine().is_gpu() => {
                 if self.native {
-                    "native, on a GPU"
+                    "native GPU"
                 } else {
-                    "portable, on a GPU"
+                    "portable GPU"
                 }
             }
             (false, _) => "portable",
