@@ -17,6 +17,8 @@
  * 4. Nothing is read behind the caller's rows: tiles of a call of fewer than 16 rows have as many, and the last rows of a
  *    longer one are copied and followed by zeros.
  * 5. The first two steps of the next rows are multiplied while the last two are scaled.
+ * 6. The next panel is fetched from memory while this one is multiplied, some lines at each step: more at once than a core can wait
+ *    for would stall.
  *
  * Accepted: a tile is 32 inputs deep, half of what the unit could take; the scale of a group ends there. */
 #include "../simd/amx.h"
@@ -69,17 +71,14 @@ ORIBI_INLINE __m512i read_signed_codes(packed_format f, const uint8_t *group, in
   return offset ? _mm512_sub_epi8(codes, _mm512_set1_epi8((char)offset)) : codes;
 }
 
-/* Groups first_group.. of a panel; fetches those of the next panel, whose turn is next. */
-ORIBI_INLINE void unpack_range(packed_format f, const uint8_t *panel, size_t panel_bytes, uint32_t first_group,
-                               uint32_t n_groups, panel_range *to) {
+/* Groups first_group.. of a panel. */
+ORIBI_INLINE void unpack_range(packed_format f, const uint8_t *panel, uint32_t first_group, uint32_t n_groups,
+                               panel_range *to) {
   uint8_t *line = to->codes;
   for (uint32_t i = 0; i < n_groups; i++, line += lines_of_group(f) * LINE) {
     const uint32_t g = first_group + i;
     const uint8_t *block = panel + (size_t)(g / f.n_groups) * f.packed_bytes;
     const uint8_t *group = block + f.groups_at + (size_t)(g % f.n_groups) * f.group_bytes;
-    ORIBI_UNROLL for (size_t at = 0; at < f.group_bytes; at += LINE) {
-      _mm_prefetch((const char *)((uintptr_t)group + panel_bytes + at), _MM_HINT_T0);
-    }
     ORIBI_UNROLL for (int t = 0; t < STEPS; t++) {
       const int at = f.n_scales == 2 && t >= STEPS / 2 ? t + STEPS / 2 : t;
       _mm512_store_si512(line + at * LINE, read_signed_codes(f, group, t));
@@ -179,6 +178,8 @@ typedef struct {
   uint32_t is_first; /* acc starts at zero, else at y */
   float *y;
   size_t y_stride;
+  uintptr_t ahead;                  /* what is fetched meanwhile: so many lines a step */
+  uint32_t n_ahead;
 } block;
 
 /* Sums of two steps, on their way from the tiles to the vectors. */
@@ -264,7 +265,8 @@ typedef struct {
 /* One turn: scales a step, multiplies the step after the next, and stores the next. Behind the last step follow the first two
  * of the next block; if there is none, or the number of steps is odd, that work is for nothing. The order was found by
  * measuring. */
-ORIBI_INLINE void turn(int n_scales, int has_min, int n_rows, int parity, uint32_t step, const pipeline *p, __m512 *acc) {
+ORIBI_INLINE void turn(int n_scales, int has_min, int n_rows, int fetches, int parity, uint32_t step, const pipeline *p,
+                       __m512 *acc) {
   const int load_planes = n_scales == 1 || parity == 0;
   const int is_ours = step + 2 < p->at.n_steps;
   const uint32_t ahead = is_ours ? step + 2 : (uint32_t)parity % p->at.n_steps;
@@ -272,6 +274,9 @@ ORIBI_INLINE void turn(int n_scales, int has_min, int n_rows, int parity, uint32
   const vector_operands v = {.s = _mm512_load_ps(p->at.weights->s[step]), .m = _mm512_load_ps(p->at.weights->m[step]),
                              .scale = p->at.scale[step], .sum = p->at.sum[step],
                              .high = p->sums->high[parity], .low = p->sums->low[parity], .up = p->up};
+  for (uint32_t i = 0; fetches && i < p->at.n_ahead; i++) {
+    _mm_prefetch((const char *)(p->at.ahead + (step * p->at.n_ahead + i) * LINE), _MM_HINT_T0);
+  }
   scale_rows(has_min, 0, n_rows / 8, &v, acc);
   if (load_planes) _tile_loadd(4, t.planes, t.stride);
   scale_rows(has_min, n_rows / 8, n_rows * 3 / 16, &v, acc);
@@ -299,7 +304,7 @@ ORIBI_INLINE void multiply_step(int n_scales, int parity, const block *b, uint32
 }
 
 /* n_rows: of the block, rounded up to what there is a function for. */
-ORIBI_INLINE void multiply_block(int n_scales, int has_min, int n_rows, const block *b, tile_sums *sums) {
+ORIBI_INLINE void multiply_block(int n_scales, int has_min, int n_rows, int fetches, const block *b, tile_sums *sums) {
   pipeline p = {.at = *b, .sums = sums}; /* a copy: the compiler sees that storing tiles does not change it */
   p.up = _mm512_broadcast_i32x4(_mm_setr_epi8(-1, 0, 1, 2, -1, 4, 5, 6, -1, 8, 9, 10, -1, 12, 13, 14));
   __asm__("" : "+v"(p.up)); /* or else GCC makes it anew before each use */
@@ -315,8 +320,8 @@ ORIBI_INLINE void multiply_block(int n_scales, int has_min, int n_rows, const bl
     acc[r] = from_y ? _mm512_loadu_ps(b->y + (size_t)r * b->y_stride) : _mm512_setzero_ps();
   }
   for (uint32_t step = 0; step < b->n_steps; step += 2) {
-    turn(n_scales, has_min, n_rows, 0, step, &p, acc);
-    if (step + 1 < b->n_steps) turn(n_scales, has_min, n_rows, 1, step + 1, &p, acc);
+    turn(n_scales, has_min, n_rows, fetches, 0, step, &p, acc);
+    if (step + 1 < b->n_steps) turn(n_scales, has_min, n_rows, fetches, 1, step + 1, &p, acc);
   }
   ORIBI_UNROLL for (int r = 0; r < n_rows; r++) {
     if ((uint32_t)r < b->n_rows) _mm512_storeu_ps(b->y + (size_t)r * b->y_stride, acc[r]);
@@ -326,9 +331,11 @@ ORIBI_INLINE void multiply_block(int n_scales, int has_min, int n_rows, const bl
 #define MULTIPLY_BLOCK(n_scales, has_min)                                              \
   static void multiply_block_##n_scales##_##has_min(const block *b, tile_sums *sums) { \
     if (b->n_rows <= TILE_ROWS / 2) {                                                  \
-      multiply_block(n_scales, has_min, TILE_ROWS / 2, b, sums);                       \
+      multiply_block(n_scales, has_min, TILE_ROWS / 2, 1, b, sums);                    \
+    } else if (b->n_ahead > 0) {                                                       \
+      multiply_block(n_scales, has_min, TILE_ROWS, 1, b, sums);                        \
     } else {                                                                           \
-      multiply_block(n_scales, has_min, TILE_ROWS, b, sums);                           \
+      multiply_block(n_scales, has_min, TILE_ROWS, 0, b, sums);                        \
     }                                                                                  \
   }
 MULTIPLY_BLOCK(1, 0)
@@ -386,7 +393,11 @@ ORIBI_INLINE void multiply_panel(packed_format f, const work *w, uint32_t panel)
   const size_t panel_bytes = (size_t)(a->k / f.block_len) * f.packed_bytes;
   panel_range weights;
   tile_sums sums;
-  unpack_range(f, a->panels + panel * panel_bytes, panel_bytes, w->first_group, w->n_groups, &weights);
+  unpack_range(f, a->panels + panel * panel_bytes, w->first_group, w->n_groups, &weights);
+  /* The next panel's range, from its first block to its last. */
+  const size_t first_block = w->first_group / f.n_groups, end_block = (w->first_group + w->n_groups - 1) / f.n_groups + 1;
+  const uintptr_t ahead = (uintptr_t)a->panels + (panel + 1) * panel_bytes + first_block * f.packed_bytes;
+  const uint32_t n_lines = (uint32_t)((end_block - first_block) * f.packed_bytes / LINE + 1);
   __asm__ volatile("" : : "r"(&weights), "r"(w) : "memory"); /* the compiler does not know that tiles read them */
   for (uint32_t r = 0; r < w->n_rows; r += TILE_ROWS) {
     const uint32_t n_left = w->n_rows - r, n_steps = w->n_groups * f.n_scales, slot = r / TILE_ROWS;
@@ -402,6 +413,8 @@ ORIBI_INLINE void multiply_panel(packed_format f, const work *w, uint32_t panel)
         .is_first = w->first_group == 0,
         .y = a->y + (size_t)(w->first_row + r) * a->y_stride + (size_t)panel * ROWS,
         .y_stride = a->y_stride,
+        .ahead = ahead,
+        .n_ahead = r == 0 ? (n_lines + n_steps - 1) / n_steps : 0,
     };
     multiply_block_of(f, &b, &sums);
   }
