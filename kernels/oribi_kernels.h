@@ -26,6 +26,7 @@ extern "C" {
 #define ORIBI_STATE_HEADER 16   /* floats before the accumulator in an attention state: max, sum, then unused */
 #define ORIBI_A16_MAX 32512     /* 127 * 256: both signed byte planes of a code fit */
 #define ORIBI_PROBE_BYTES 4096  /* operands of a probe */
+#define ORIBI_MATMUL_SCRATCH_BYTES 262144 /* of a native product: two times 64 groups of two panels, as bfloat16 */
 
 /* ---- the kernel table --------------------------------------------------------------------------------------------- */
 
@@ -172,6 +173,7 @@ typedef struct {
   uint32_t n_rows;
   float *y;        /* [n_rows][16 * n_panels] */
   size_t y_stride; /* floats */
+  void *scratch;   /* ORIBI_MATMUL_SCRATCH_BYTES bytes, aligned to 64; only native kernels use it */
 } oribi_matmul_args;
 
 /* ---- elementwise and rows ----------------------------------------------------------------------------------------- */

@@ -50,10 +50,13 @@ static void bench_matmul(const oribi_kernel *kernel) {
     if (kernel->isa == ORIBI_ISA_SCALAR && (p.level == LEVEL_DRAM || p.n_rows > 4)) continue; /* minutes */
     const uint32_t n_panels = (uint32_t)(level_bytes[p.level] / panel_bytes) / 2 * 2;
     float *y = buffer(sizeof(float) * 16 * n_panels * (size_t)p.n_rows);
+    void *scratch = buffer(ORIBI_MATMUL_SCRATCH_BYTES);
     const oribi_matmul_args args = {.panels = weights, .n_panels = n_panels, .k = K, .acts = acts,
-                                    .acts_stride = ACTS_STRIDE, .n_rows = p.n_rows, .y = y, .y_stride = 16 * (size_t)n_panels};
+                                    .acts_stride = ACTS_STRIDE, .n_rows = p.n_rows, .y = y, .y_stride = 16 * (size_t)n_panels,
+                                    .scratch = scratch};
     report((result){.kernel = kernel, .what = p.what, .seconds = best_time(kernel, &args), .level = p.level,
                     .n_bytes = (double)n_panels * (double)panel_bytes, .n_macs = 16.0 * n_panels * K * p.n_rows});
+    free(scratch);
     free(y);
   }
   free(acts);

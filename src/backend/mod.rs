@@ -314,7 +314,7 @@ pub trait Backend: Send + Sync + Sized + 'static {
 
 /// What a kind of machine's memory holds, known before there is one.
 pub trait Footprint {
-    /// Bytes that the [`store`](Backend::store) of such matrices takes with so many workers.
+    /// Bytes that the [`store`](Backend::store) of such matrices takes with so many workers, and these for products with them.
     fn store_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> Result<u64>;
     /// Bytes that filling the store holds in passing.
     fn packing_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> u64;

@@ -75,21 +75,21 @@ static void check_rows_alone(const oribi_kernel *kernel, const uint8_t *panels, 
 }
 
 void test_native_matmul(const oribi_kernel *kernel) {
-  enum { N_ROWS = 100 };
   const oribi_kernel *pack = scalar_kernel(ORIBI_OP_PACK, kernel->dtype, ORIBI_ACTS_NONE);
   const uint32_t k_unit = block_len(kernel->dtype) == 256 ? 256 : 32;
-  const uint32_t k_sizes[] = {k_unit, k_unit * 3, k_unit == 32 ? 32 * 43 : 256 * 5};
+  /* The last in three parts, the first of more rows than a block. */
+  const uint32_t k_sizes[] = {k_unit, k_unit * 3, k_unit == 32 ? 32 * 133 : 256 * 17}, rows[] = {290, 100, 100};
   for (uint32_t i = 0; i < 3; i++) {
-    const uint32_t k = k_sizes[i], n_panels = 3 - i;
+    const uint32_t k = k_sizes[i], n_panels = 3 - i, n_all = rows[i];
     const size_t panel_bytes = oribi_panel_bytes(kernel->dtype, k);
     uint8_t *panels = exactly(n_panels * panel_bytes, 0);
     for (uint32_t p = 0; p < n_panels; p++) packed_panel(pack, 16 - 5 * p, k, panels + p * panel_bytes);
-    float *x = random_floats((size_t)N_ROWS * k);
-    for (uint32_t r = 1; r < N_ROWS; r += 9) x[r * k + r % 32] = r % 2 ? 1e-40f : 3e38f;
-    float *all = product(kernel, panels, n_panels, x, N_ROWS, k), *want = emulated(kernel->dtype, panels, n_panels, x, 37, k);
+    float *x = random_floats((size_t)n_all * k);
+    for (uint32_t r = 1; r < n_all; r += 9) x[r * k + r % 32] = r % 2 ? 1e-40f : 3e38f;
+    float *all = product(kernel, panels, n_panels, x, n_all, k), *want = emulated(kernel->dtype, panels, n_panels, x, 37, k);
     check(agree(all, want, 37 * (size_t)n_panels * 16), kernel->name);
-    for (uint32_t n_rows = 1; n_rows < N_ROWS; n_rows += n_rows < 17 || n_rows == 31 || n_rows == 32 ? 1 : 7) {
-      check_rows_alone(kernel, panels, n_panels, x, all, (uint32_t)(random_bits() % (N_ROWS - n_rows + 1)), n_rows, k);
+    for (uint32_t n_rows = 1; n_rows < n_all; n_rows += n_rows < 17 || n_rows == 31 || n_rows == 32 ? 1 : n_rows < 100 ? 7 : 53) {
+      check_rows_alone(kernel, panels, n_panels, x, all, (uint32_t)(random_bits() % (n_all - n_rows + 1)), n_rows, k);
     }
     free(panels);
     free(x);

@@ -140,10 +140,12 @@ float *product(const oribi_kernel *kernel, const uint8_t *panels, uint32_t n_pan
                uint32_t k) {
   uint8_t *acts = acts_for(kernel, x, n_rows, k);
   float *y = exactly((size_t)n_rows * n_panels * 16 * sizeof *y, 0xff);
+  void *scratch = exactly(ORIBI_MATMUL_SCRATCH_BYTES, 0xff);
   const oribi_matmul_args args = {.panels = panels, .n_panels = n_panels, .k = k, .acts = acts,
                                   .acts_stride = acts_stride(kernel->acts, k), .n_rows = n_rows,
-                                  .y = y, .y_stride = (size_t)n_panels * 16};
+                                  .y = y, .y_stride = (size_t)n_panels * 16, .scratch = scratch};
   kernel->fn(&args);
+  free(scratch);
   free(acts);
   return y;
 }

@@ -2,7 +2,7 @@
  *
  *   for each block of activation rows
  *     for each part of k, of which the rows' activations stay in the second-level cache
- *       for each pair of panels, whose weights of the part stay in the first-level cache
+ *       for each pair of panels
  *         for each 32 rows
  *           four sums of 16 x 16; for each 32 inputs: load 2 x 2 tiles, multiply each with each
  *           meanwhile: unpack a share of the next pair's weights
@@ -12,7 +12,8 @@
  * both sums are added, and that to the output. From one part of k to the next it goes through y as it is. So it depends neither
  * on where its row lies nor on how many rows and panels a call has.
  *
- * 1. Weights are unpacked into tiles on the stack (80 KB), a pair of panels ahead; see unpack_bf16.h.
+ * 1. Weights are unpacked into tiles of the scratch, a pair of panels ahead; see unpack_bf16.h. Parts whose tiles stay in the
+ *    first-level cache (20 groups) are slower by 15 to 25 %: sums that go through y cost more than weights from the next cache.
  * 2. Activations come in tiles, and are prefetched two groups ahead: where the core's other thread is busy with another
  *    process, loads do not hide behind products.
  * 3. The sums' places in y are prefetched 32 rows ahead. Otherwise their stores, up to a page apart, stall what follows.
@@ -27,8 +28,8 @@ enum {
   TILE_ROWS = 16,
   STEP_ROWS = 2 * TILE_ROWS, /* two tiles of activations ... */
   STEP_PANELS = 2,           /* ... by two of weights */
-  PART_GROUPS = 20,          /* at most; 2 * 40 KB of weights on the stack, of which hosts' threads may have 128 KB */
-  BLOCK_ROWS = 512,          /* 512 * 20 * 64 bytes of activations */
+  PART_GROUPS = 64,          /* at most */
+  BLOCK_ROWS = 256,          /* 256 * 64 * 64 bytes of activations: half of the cache */
   AHEAD = 2,                 /* groups */
 };
 
@@ -54,6 +55,7 @@ typedef struct {
 
 /* Its weights. */
 typedef uint8_t part_tiles[PART_GROUPS][STEP_PANELS][TILE_BYTES];
+_Static_assert(2 * sizeof(part_tiles) == ORIBI_MATMUL_SCRATCH_BYTES, "the scratch holds two parts");
 
 /* ---- tile registers: sums in 0..3, activations of 16 rows each in 4 and 5, weights of a panel each in 6 and 7 -------- */
 
@@ -133,6 +135,7 @@ ORIBI_INLINE void multiply(int n_row_tiles, int n_panels, const product *p, part
     _tile_dpbf16ps(0, 4, 6);
     if (has1) _tile_loadd(7, (*weights)[g][1], LINE);
     if (has1) _tile_dpbf16ps(1, 4, 7);
+    unpack_until(u, first + (end - first) * (g + 1) / at.n_groups);
     if (has2) _tile_loadd(5, acts1 + (size_t)g * TILE_BYTES, LINE);
     if (has2) _tile_dpbf16ps(2, 5, 6);
     if (has3) _tile_dpbf16ps(3, 5, 7);
@@ -141,7 +144,6 @@ ORIBI_INLINE void multiply(int n_row_tiles, int n_panels, const product *p, part
       if (has2) prefetch_tile(acts1 + (size_t)(g + AHEAD) * TILE_BYTES);
     }
     prefetch_sums(next_y, y_bytes, g, at.n_groups);
-    unpack_until(u, first + (end - first) * (g + 1) / at.n_groups);
   }
   _tile_stored(0, y, y_bytes);
   if (has1) _tile_stored(1, y + ROWS, y_bytes);
@@ -190,7 +192,7 @@ static part part_at(const product *p, uint32_t i) {
 }
 
 static void multiply_block(const product *p, uint32_t row, uint32_t n_rows) {
-  ORIBI_ALIGN64 part_tiles tiles[2];
+  part_tiles *tiles = p->a.scratch;
   unpacking u = start_unpacking(p, part_at(p, 0), &tiles[0]);
   unpack_until(&u, u.n_tiles);
   configure_tiles(n_rows < STEP_ROWS ? n_rows : STEP_ROWS);

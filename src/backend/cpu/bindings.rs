@@ -9,6 +9,7 @@ pub const ORIBI_SPLIT_LEN: u32 = 256;
 pub const ORIBI_STATE_HEADER: u32 = 16;
 pub const ORIBI_A16_MAX: u32 = 32512;
 pub const ORIBI_PROBE_BYTES: u32 = 4096;
+pub const ORIBI_MATMUL_SCRATCH_BYTES: u32 = 262144;
 pub const ORIBI_ANY_DTYPE: u32 = 4294967295;
 pub const ORIBI_ISA_SCALAR: oribi_isa = 0;
 pub const ORIBI_ISA_AVX2: oribi_isa = 1;
@@ -168,6 +169,7 @@ pub struct oribi_matmul_args {
     pub n_rows: u32,
     pub y: *mut f32,
     pub y_stride: usize,
+    pub scratch: *mut ::core::ffi::c_void,
 }
 impl Default for oribi_matmul_args {
     fn default() -> Self {

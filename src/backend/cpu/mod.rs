@@ -40,9 +40,12 @@ pub use self::ops::CpuOps;
 pub(super) use self::pages::key_bytes;
 pub use self::pages::{PAGE_LEN, Pages};
 pub use self::rows::Rows;
-#[cfg(feature = "cuda")]
-pub(super) use self::tensor::Packer;
 pub use self::tensor::{Matrix, Store};
+#[cfg(feature = "cuda")]
+pub(super) use self::tensor::{Packer, panel_bytes};
+
+/// Bytes that a worker needs for native products.
+const PRODUCT_SCRATCH_BYTES: usize = c::ORIBI_MATMUL_SCRATCH_BYTES as usize;
 
 /// How to use the CPU. The default is the best instruction set on all physical cores that the process may use.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,6 +63,8 @@ pub struct Cpu {
     team: Team,
     kernels: KernelSet,
     bound: Bound,
+    /// Per worker what a native product needs; nobody where there are none.
+    product_scratch: Vec<AlignedBytes>,
     huge_pages: bool,
 }
 
@@ -130,8 +135,21 @@ impl Cpu {
     pub fn new(options: CpuOptions) -> Result<Arc<Cpu>> {
         let kernels = KernelSet::new(Isa::choose(options.isa)?)?;
         let team = Team::new(options.n_threads.unwrap_or_else(cores::default_threads))?;
-        let huge_pages = options.huge_pages.unwrap_or(true);
-        Ok(Arc::new(Cpu { team, bound: Bound::new(&kernels)?, kernels, huge_pages }))
+        let bound = Bound::new(&kernels)?;
+        let n_native = if bound.native_quantize.is_some() { team.n_threads() } else { 0 };
+        let scratch = |_| AlignedBytes::zeroed(PRODUCT_SCRATCH_BYTES, "the scratch of products");
+        Ok(Arc::new(Cpu {
+            product_scratch: (0..n_native).map(scratch).collect::<Result<_>>()?,
+            huge_pages: options.huge_pages.unwrap_or(true),
+            team,
+            bound,
+            kernels,
+        }))
+    }
+
+    /// What a worker needs for native products; null where there are none.
+    fn product_scratch(&self, worker: usize) -> *mut core::ffi::c_void {
+        self.product_scratch.get(worker).map_or(std::ptr::null_mut(), |bytes| bytes.as_ptr().cast())
     }
 
     /// The thread team.
@@ -289,7 +307,8 @@ impl Backend for Cpu {
 
 impl Footprint for Cpu {
     fn store_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> Result<u64> {
-        Store::bytes(storage, shapes, n_workers)
+        let scratch = (n_workers as u64).saturating_mul(PRODUCT_SCRATCH_BYTES as u64);
+        Ok(Store::bytes(storage, shapes, n_workers)?.saturating_add(scratch))
     }
 
     fn packing_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> u64 {

@@ -112,9 +112,10 @@ impl CpuOps<'_> {
                 n_rows: n as u32,
                 y: out.at(0, column + first * PANEL_ROWS),
                 y_stride: out.stride(),
+                scratch: self.cpu.product_scratch(self.worker.id()),
             };
             // SAFETY: the panels are those of the matrix; the input has `n` rows of k activations in this kernel's layout (checked
-            // when the matrix was bound); the output columns of these panels are this part's alone.
+            // when the matrix was bound); the output columns of these panels are this part's alone, and the scratch this worker's.
             unsafe { kernel.run(&args) }
         });
     }

@@ -390,7 +390,8 @@ impl Matrix {
     }
 }
 
-fn panel_bytes(shape: MatrixShape<'_>) -> Result<usize> {
+/// Bytes of a panel.
+pub(in crate::backend) fn panel_bytes(shape: MatrixShape<'_>) -> Result<usize> {
     match kernels::panel_bytes(shape.dtype, shape.k) {
         Some(n_bytes) => Ok(n_bytes),
         None => bail!(Unsupported, "tensor {}: type {} cannot be computed with", shape.name, shape.dtype),

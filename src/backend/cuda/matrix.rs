@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Cuda;
 use super::bindings as c;
 use super::driver::{Buffer, Driver, HostBuffer, Kernel};
-use crate::backend::cpu::{Cpu, Packer};
-use crate::backend::{Footprint, MatrixShape, Storage};
+use crate::backend::cpu::{self, Cpu, Packer};
+use crate::backend::{MatrixShape, Storage};
 use crate::dtype::DType;
 use crate::error::{Result, bail};
 use crate::fallible;
@@ -69,8 +69,7 @@ impl Store {
 
 /// Bytes of a panel.
 fn panel_bytes(shape: MatrixShape<'_>) -> Result<u64> {
-    // The CPU's store of one panel.
-    Cpu::store_bytes(Storage::InFile, &[shape], 1)
+    Ok(cpu::panel_bytes(shape)? as u64)
 }
 
 /// The kernels of a weight format.

@@ -216,6 +216,7 @@ fn matmul(kernel: Kernel, panels: &[u8], x: &[f32], n_rows: usize, k: usize) -> 
     let n_panels = panels.len() / panel_bytes(kernel.dtype().unwrap(), k).unwrap();
     let acts = acts_for(kernel, x, n_rows, k);
     let mut y = vec![f32::NAN; n_rows * n_panels * 16];
+    let mut scratch = vec![0xffu8; c::ORIBI_MATMUL_SCRATCH_BYTES as usize];
     let args = c::oribi_matmul_args {
         panels: panels.as_ptr(),
         n_panels: n_panels as u32,
@@ -225,6 +226,7 @@ fn matmul(kernel: Kernel, panels: &[u8], x: &[f32], n_rows: usize, k: usize) -> 
         n_rows: n_rows as u32,
         y: y.as_mut_ptr(),
         y_stride: n_panels * 16,
+        scratch: scratch.as_mut_ptr().cast(),
     };
     // SAFETY: the buffers have the sizes and strides that the arguments say.
     unsafe { kernel.run(&args) };
