@@ -152,11 +152,11 @@ typedef struct {
  * or a NaN gets codes 0 and scale NaN, one so small that 32512 / max |x| overflows gets codes 0 and scale 0.
  * ORIBI_ACTS_BF16: each x rounded to nearest even, a denormal to zero, a NaN to a quiet NaN. */
 typedef struct {
-  const float *x;  /* [n_rows][k] */
+  const float *x;  /* [n_rows][end - begin] */
   size_t x_stride; /* floats */
   uint32_t n_rows;
   uint32_t k;          /* a multiple of 32 */
-  uint32_t begin, end; /* the inputs of each row that are quantized; multiples of 32 */
+  uint32_t begin, end; /* which inputs of the rows x has; multiples of 32 */
   uint32_t first_row;  /* what the first of these rows is in acts */
   uint8_t *acts;       /* all rows */
   size_t acts_stride; /* bytes, a multiple of 64 */

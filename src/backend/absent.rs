@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::GpuSpeeds;
 use super::cpu::Cpu;
 use super::{
-    Arithmetic, Attention, Backend, CacheShape, Footprint, Gate, Heads, MatrixShape, Norm, Ops, Projection, Ranked,
+    Attention, Backend, CacheShape, Footprint, Gated, Heads, MatrixShape, Norm, Ops, PassMode, Projection, Ranked,
     Residual, Rotation, RowsUse, Run, Storage,
 };
 use crate::error::{Result, bail};
@@ -152,7 +152,7 @@ impl Backend for Cuda {
         match *self {}
     }
 
-    fn run(&self, _: Arithmetic, _: &(dyn Fn() -> bool + Sync), _: impl Fn(&Cuda) + Sync) -> Result<()> {
+    fn run(&self, _: PassMode, _: &(dyn Fn() -> bool + Sync), _: impl Fn(&Cuda) + Sync) -> Result<()> {
         match *self {}
     }
 }
@@ -212,7 +212,7 @@ impl Ops<Cuda> for Cuda {
         match *self {}
     }
 
-    fn gated(&self, _: usize, _: &Rows, _: [&Matrix; 2], _: Gate, _: &Rows, _: &Rows) {
+    fn gated(&self, _: usize, _: &Gated<'_, Cuda>) {
         match *self {}
     }
 

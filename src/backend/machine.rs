@@ -10,7 +10,7 @@ use super::GpuSpeeds;
 use super::cpu::{self, Cpu, CpuOps, CpuOptions};
 use super::cuda::{self, Cuda};
 use super::{
-    Arithmetic, Attention, Backend, CacheShape, Device, Gate, Heads, MatrixShape, Norm, Ops, Projection, Ranked,
+    Attention, Backend, CacheShape, Device, Gated, Heads, MatrixShape, Norm, Ops, PassMode, Projection, Ranked,
     Residual, Rotation, RowsUse, Run, Storage,
 };
 use crate::error::{ErrorKind, Result};
@@ -280,13 +280,13 @@ impl Backend for Machine {
 
     fn run(
         &self,
-        arithmetic: Arithmetic,
+        mode: PassMode,
         stop: &(dyn Fn() -> bool + Sync),
         pass: impl Fn(&MachineOps<'_>) + Sync,
     ) -> Result<()> {
         match self {
-            Machine::Cpu(cpu) => cpu.run(arithmetic, stop, |ops| pass(&MachineOps::Cpu(ops))),
-            Machine::Cuda(cuda) => cuda.run(arithmetic, stop, |ops| pass(&MachineOps::Cuda(ops))),
+            Machine::Cpu(cpu) => cpu.run(mode, stop, |ops| pass(&MachineOps::Cpu(ops))),
+            Machine::Cuda(cuda) => cuda.run(mode, stop, |ops| pass(&MachineOps::Cuda(ops))),
         }
     }
 }
@@ -299,6 +299,11 @@ fn norm_of<'a, B: Side>(norm: &Norm<'a, Machine>) -> Norm<'a, B> {
 fn residual_of<'a, B: Side>(residual: &Residual<'a, Machine>) -> Residual<'a, B> {
     let Residual { input, weight, product, norm } = *residual;
     Residual { input: of(input), weight: of(weight), product: of(product), norm: norm.map(of) }
+}
+
+fn gated_of<'a, B: Side>(unit: &Gated<'a, Machine>) -> Gated<'a, B> {
+    let Gated { input, weights, gate, scratch, out, reader } = *unit;
+    Gated { input: of(input), weights: weights.map(of), gate, scratch: of(scratch), out: of(out), reader: of(reader) }
 }
 
 fn projection_of<'a, B: Side>(projection: &Projection<'a, Machine>) -> Projection<'a, B> {
@@ -365,8 +370,8 @@ impl Ops<Machine> for MachineOps<'_> {
         dispatch!(self, ops => ops.attend(runs, of(qkv), &projection_of(p), &attention_of(a), of(out)))
     }
 
-    fn gated(&self, n: usize, input: &Rows, weights: [&Matrix; 2], gate: Gate, scratch: &Rows, out: &Rows) {
-        dispatch!(self, ops => ops.gated(n, of(input), weights.map(of), gate, of(scratch), of(out)))
+    fn gated(&self, n: usize, unit: &Gated<'_, Machine>) {
+        dispatch!(self, ops => ops.gated(n, &gated_of(unit)))
     }
 
     fn softcap(&self, n: usize, cap: f32, x: &Rows) {

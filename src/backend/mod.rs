@@ -140,16 +140,41 @@ pub enum Arithmetic {
     Native,
 }
 
+/// How a pass is computed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PassMode {
+    /// The arithmetic of its products and of its attention.
+    pub arithmetic: Arithmetic,
+    /// Whether the float32 values of all inputs of products are read too, and so must be there.
+    pub is_observed: bool,
+}
+
 /// A product that is added to the residual.
 pub struct Residual<'a, B: Backend> {
     /// The product's input, `(n_rows, k)`.
     pub input: &'a B::Rows,
     /// `(dim, k)`.
     pub weight: &'a B::Matrix,
-    /// Room for the product, `(n_rows, dim)`.
+    /// Room for the product, `(n_rows, dim)`, where the backend has no better place.
     pub product: &'a B::Rows,
     /// Norm that the product passes through before it is added.
     pub norm: Option<&'a B::Vector>,
+}
+
+/// A gated unit: `gate(input * wg^T) * (input * wu^T)`.
+pub struct Gated<'a, B: Backend> {
+    /// Its input, `(n_rows, dim)`.
+    pub input: &'a B::Rows,
+    /// `wg` and `wu`, each `(ffn_dim, dim)`.
+    pub weights: [&'a B::Matrix; 2],
+    /// The activation.
+    pub gate: Gate,
+    /// Room for both products, each from a multiple of 16 on, where the backend has no better place.
+    pub scratch: &'a B::Rows,
+    /// The result, `(n_rows, ffn_dim)`, ready as the input of products.
+    pub out: &'a B::Rows,
+    /// The weights of the product that reads `out`, `(dim, ffn_dim)`.
+    pub reader: &'a B::Matrix,
 }
 
 /// A norm of the residual, ready as the input of products.
@@ -205,6 +230,15 @@ pub enum RowsUse {
     ProductInput,
     /// The same, in portable arithmetic whatever the pass's.
     PortableInput,
+    /// The scratch of [`Gated`] units.
+    GateScratch,
+}
+
+impl RowsUse {
+    /// Whether the rows are the input of products.
+    pub fn feeds_products(self) -> bool {
+        matches!(self, RowsUse::ProductInput | RowsUse::PortableInput)
+    }
 }
 
 /// What a GPU does at best, per second.
@@ -304,12 +338,8 @@ pub trait Backend: Send + Sync + Sized + 'static {
     fn is_native(&self, matrix: &Self::Matrix) -> bool;
     /// Run a pass. `stop` is asked between layers, through [`Ops::stopped`], and by long operations. Native arithmetic needs matrices that are
     /// [`is_native`](Self::is_native).
-    fn run(
-        &self,
-        arithmetic: Arithmetic,
-        stop: &(dyn Fn() -> bool + Sync),
-        pass: impl Fn(&Self::Ops<'_>) + Sync,
-    ) -> Result<()>;
+    fn run(&self, mode: PassMode, stop: &(dyn Fn() -> bool + Sync), pass: impl Fn(&Self::Ops<'_>) + Sync)
+    -> Result<()>;
 }
 
 /// What a kind of machine's memory holds, known before there is one.
@@ -374,8 +404,9 @@ pub trait Ops<B: Backend> {
         out: &B::Rows,
     );
 
-    /// `out = gate(input * wg^T) * (input * wu^T)`, ready as the input of products; `scratch` holds both products.
-    fn gated(&self, n: usize, input: &B::Rows, weights: [&B::Matrix; 2], gate: Gate, scratch: &B::Rows, out: &B::Rows);
+    /// A gated unit for the first `n` rows. The values of its result are there if its reader needs them or the pass
+    /// [`is_observed`](PassMode::is_observed).
+    fn gated(&self, n: usize, unit: &Gated<'_, B>);
 
     /// `x = cap * tanh(x / cap)`.
     fn softcap(&self, n: usize, cap: f32, x: &B::Rows);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::batch::{Batch, Entry, Role, TopLogits};
 use super::forward::{Goal, Pass, forward};
 use super::{Control, InputSquares, Numerics, SequenceId, Session, SessionOptions};
-use crate::backend::{Arithmetic, Backend, Run};
+use crate::backend::{Arithmetic, Backend, PassMode, Run};
 use crate::error::{Result, bail};
 use crate::fallible;
 use crate::model::{Model, Part, Stage};
@@ -153,10 +153,11 @@ impl Session {
         let (model, scratch, pages) = (&self.model, &self.scratch[stage.part], self.cache.pages(stage.part));
         let Part { machine, is_native, .. } = &model.parts()[stage.part];
         let arithmetic = if *is_native { wanted } else { Arithmetic::Portable };
+        let mode = PassMode { arithmetic, is_observed: self.observer.is_some() };
         let (hparams, weights) = (model.hparams(), model.weights());
         match &self.observer {
-            None => machine.run(arithmetic, stop, |ops| forward(ops, stage, hparams, weights, scratch, pages, pass)),
-            Some(observer) => machine.run(arithmetic, stop, |ops| {
+            None => machine.run(mode, stop, |ops| forward(ops, stage, hparams, weights, scratch, pages, pass)),
+            Some(observer) => machine.run(mode, stop, |ops| {
                 forward(&observer.over(ops, weights), stage, hparams, weights, scratch, pages, pass)
             }),
         }

@@ -14,7 +14,7 @@
 
 use super::batch::TopLogits;
 use super::scratch::Scratch;
-use crate::backend::{Attention, Backend, Norm, Ops, Projection, Residual, RowSet, Run};
+use crate::backend::{Attention, Backend, Gated, Norm, Ops, Projection, Residual, RowSet, Run};
 use crate::model::{HyperParams, Stage, Weights};
 
 /// One chunk of a batch.
@@ -99,7 +99,15 @@ pub(super) fn forward<B: Backend, O: Ops<B>>(
             Residual { input: &s.attended, weight: &block.wo, product: &s.delta, norm: block.attn_post_norm.as_ref() };
         ops.add_product(n, &s.x, &attended, &norm(&block.ffn_norm));
 
-        ops.gated(n, &s.input, [&block.gate, &block.up], hparams.gate(), &s.gate_up, &s.hidden);
+        let unit = Gated {
+            input: &s.input,
+            weights: [&block.gate, &block.up],
+            gate: hparams.gate(),
+            scratch: &s.gate_up,
+            out: &s.hidden,
+            reader: &block.down,
+        };
+        ops.gated(n, &unit);
         let fed =
             Residual { input: &s.hidden, weight: &block.down, product: &s.delta, norm: block.ffn_post_norm.as_ref() };
         ops.add_product(n, &s.x, &fed, attn_norm(layer + 1).as_ref().unwrap_or(last_norm));

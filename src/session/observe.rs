@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Session;
-use crate::backend::{Attention, Backend, Gate, Machine, Norm, Ops, Projection, Residual, Rotation, RowsUse, Run};
+use crate::backend::{Attention, Backend, Gated, Machine, Norm, Ops, Projection, Residual, Rotation, RowsUse, Run};
 use crate::error::Result;
 use crate::fallible;
 use crate::model::{Model, Weights};
@@ -165,9 +165,9 @@ impl<O: Ops<Machine>> Ops<Machine> for Observing<'_, O> {
         self.ops.attend(runs, qkv, projection, attention, out);
     }
 
-    fn gated(&self, n: usize, input: &Rows, weights: [&Matrix; 2], gate: Gate, scratch: &Rows, out: &Rows) {
-        self.look(n, input, weights[0]);
-        self.ops.gated(n, input, weights, gate, scratch, out);
+    fn gated(&self, n: usize, unit: &Gated<'_, Machine>) {
+        self.look(n, unit.input, unit.weights[0]);
+        self.ops.gated(n, unit);
     }
 
     fn softcap(&self, n: usize, cap: f32, x: &Rows) {

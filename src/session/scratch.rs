@@ -27,7 +27,7 @@ type Shape = (usize, usize, RowsUse);
 
 /// The shapes, in the order of the fields.
 fn shapes(h: &HyperParams, options: &SessionOptions) -> [Shape; 11] {
-    use RowsUse::{PortableInput, ProductInput, Values};
+    use RowsUse::{GateScratch, PortableInput, ProductInput, Values};
     let rows = options.n_batch;
     let panel = |n: usize| n.next_multiple_of(16);
     let n_rot_sliding = if h.sliding_window.is_some() { h.n_rot } else { 0 };
@@ -37,7 +37,7 @@ fn shapes(h: &HyperParams, options: &SessionOptions) -> [Shape; 11] {
         (rows, panel(h.q_dim()) + 2 * panel(h.kv_dim()), Values),
         (rows, h.q_dim(), ProductInput),
         (rows, h.dim, Values),
-        (rows, 2 * panel(h.ffn_dim), Values),
+        (rows, 2 * panel(h.ffn_dim), GateScratch),
         (rows, h.ffn_dim, ProductInput),
         (rows, h.n_rot, Values),
         (rows, n_rot_sliding, Values),

@@ -31,14 +31,14 @@ ORIBI_INLINE float quantize_group(const float *x, uint8_t *codes, int32_t *sums)
 }
 
 ORIBI_INLINE void quantize_rows(const oribi_quantize_acts_args *a) {
-  const size_t n_groups = a->k / ORIBI_GROUP_LEN;
+  const size_t n_groups = a->k / ORIBI_GROUP_LEN, first = a->begin / ORIBI_GROUP_LEN;
   for (size_t r = 0; r < a->n_rows; r++) {
     const float *x = a->x + r * a->x_stride;
     uint8_t *codes = a->acts + (a->first_row + r) * a->acts_stride, *scales = codes + 2 * (size_t)a->k;
     uint8_t *all_sums = scales + sizeof(float) * n_groups;
-    for (size_t g = a->begin / ORIBI_GROUP_LEN; g < a->end / ORIBI_GROUP_LEN; g++) {
+    for (size_t g = first; g < a->end / ORIBI_GROUP_LEN; g++) {
       int32_t sums[2];
-      const float scale = quantize_group(x + g * ORIBI_GROUP_LEN, codes + g * 2 * ORIBI_GROUP_LEN, sums);
+      const float scale = quantize_group(x + (g - first) * ORIBI_GROUP_LEN, codes + g * 2 * ORIBI_GROUP_LEN, sums);
       memcpy(scales + g * sizeof scale, &scale, sizeof scale);
       memcpy(all_sums + g * sizeof sums, sums, sizeof sums);
     }

@@ -76,7 +76,7 @@ static void quantize_row(const oribi_quantize_acts_args *a, uint32_t row, store_
   uint8_t *scales = acts + 2 * (size_t)a->k, *sums = scales + sizeof(float) * (a->k / GROUP);
   for (uint32_t g = a->begin / GROUP; g < a->end / GROUP; g++) {
     int16_t codes[GROUP];
-    const float scale = quantize_group(x + (size_t)g * GROUP, codes);
+    const float scale = quantize_group(x + (size_t)g * GROUP - a->begin, codes);
     int32_t sum[2] = {0, 0};
     for (int i = 0; i < GROUP; i++) sum[i / HALF] += codes[i];
     store(codes, acts + (size_t)g * 2 * GROUP);
@@ -102,7 +102,7 @@ static uint16_t bf16_of_f32(float x) {
 static void round_rows(const oribi_quantize_acts_args *a) {
   for (uint32_t r = 0; r < a->n_rows; r++) {
     for (uint32_t k = a->begin; k < a->end; k++) {
-      const uint16_t rounded = bf16_of_f32(a->x[r * a->x_stride + k]);
+      const uint16_t rounded = bf16_of_f32(a->x[r * a->x_stride + k - a->begin]);
       memcpy(bf16_group(a, r, k / GROUP) + k % GROUP * sizeof rounded, &rounded, sizeof rounded);
     }
   }

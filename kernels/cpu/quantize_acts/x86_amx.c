@@ -7,9 +7,8 @@ void oribi_quantize_acts_bf16_amx(const void *);
 void oribi_quantize_acts_bf16_amx(const void *args) {
   const oribi_quantize_acts_args *a = args;
   for (size_t r = 0; r < a->n_rows; r++) {
-    const float *x = a->x + r * a->x_stride;
-    for (size_t g = a->begin / ORIBI_GROUP_LEN; g < a->end / ORIBI_GROUP_LEN; g++) {
-      const float *group = x + g * ORIBI_GROUP_LEN;
+    const float *group = a->x + r * a->x_stride;
+    for (size_t g = a->begin / ORIBI_GROUP_LEN; g < a->end / ORIBI_GROUP_LEN; g++, group += ORIBI_GROUP_LEN) {
       const __m512 low = _mm512_loadu_ps(group), high = _mm512_loadu_ps(group + ORIBI_GROUP_LEN / 2);
       _mm512_storeu_si512(bf16_group(a, r, g), (__m512i)_mm512_cvtne2ps_pbh(high, low));
     }

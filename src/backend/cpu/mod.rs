@@ -14,6 +14,7 @@ mod attend;
 mod memory;
 mod ops;
 mod pages;
+mod products;
 mod rows;
 mod tensor;
 #[cfg(target_arch = "x86_64")]
@@ -28,8 +29,9 @@ use std::sync::atomic::AtomicBool;
 use self::bindings as c;
 use self::kernels::{Acts, Isa, Kernel, KernelSet};
 use self::memory::AlignedBytes;
+use self::products::ProductScratch;
 use self::team::Team;
-use super::{Arithmetic, Backend, CacheShape, Footprint, Heads, KvType, MatrixShape, Ranked, RowsUse, Storage};
+use super::{Backend, CacheShape, Footprint, Heads, KvType, MatrixShape, PassMode, Ranked, RowsUse, Storage};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::gguf::TensorBytes;
@@ -43,9 +45,6 @@ pub use self::rows::Rows;
 pub use self::tensor::{Matrix, Store};
 #[cfg(feature = "cuda")]
 pub(super) use self::tensor::{Packer, panel_bytes};
-
-/// Bytes that a worker needs for native products.
-const PRODUCT_SCRATCH_BYTES: usize = c::ORIBI_MATMUL_SCRATCH_BYTES as usize;
 
 /// How to use the CPU. The default is the best instruction set on all physical cores that the process may use.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,8 +62,8 @@ pub struct Cpu {
     team: Team,
     kernels: KernelSet,
     bound: Bound,
-    /// Per worker what a native product needs; nobody where there are none.
-    product_scratch: Vec<AlignedBytes>,
+    /// Per worker.
+    product_scratch: Vec<ProductScratch>,
     huge_pages: bool,
 }
 
@@ -136,20 +135,14 @@ impl Cpu {
         let kernels = KernelSet::new(Isa::choose(options.isa)?)?;
         let team = Team::new(options.n_threads.unwrap_or_else(cores::default_threads))?;
         let bound = Bound::new(&kernels)?;
-        let n_native = if bound.native_quantize.is_some() { team.n_threads() } else { 0 };
-        let scratch = |_| AlignedBytes::zeroed(PRODUCT_SCRATCH_BYTES, "the scratch of products");
+        let scratch = |_| ProductScratch::new(bound.native_quantize.is_some());
         Ok(Arc::new(Cpu {
-            product_scratch: (0..n_native).map(scratch).collect::<Result<_>>()?,
+            product_scratch: (0..team.n_threads()).map(scratch).collect::<Result<_>>()?,
             huge_pages: options.huge_pages.unwrap_or(true),
             team,
             bound,
             kernels,
         }))
-    }
-
-    /// What a worker needs for native products; null where there are none.
-    fn product_scratch(&self, worker: usize) -> *mut core::ffi::c_void {
-        self.product_scratch.get(worker).map_or(std::ptr::null_mut(), |bytes| bytes.as_ptr().cast())
     }
 
     /// The thread team.
@@ -294,21 +287,18 @@ impl Backend for Cpu {
         matrix.native_matmul().is_some()
     }
 
-    fn run(
-        &self,
-        arithmetic: Arithmetic,
-        stop: &(dyn Fn() -> bool + Sync),
-        pass: impl Fn(&CpuOps<'_>) + Sync,
-    ) -> Result<()> {
+    fn run(&self, mode: PassMode, stop: &(dyn Fn() -> bool + Sync), pass: impl Fn(&CpuOps<'_>) + Sync) -> Result<()> {
         let stopped = AtomicBool::new(false);
-        self.team.run_unless(stop, |worker| pass(&CpuOps { cpu: self, worker, arithmetic, stop, stopped: &stopped }))
+        let PassMode { arithmetic, is_observed } = mode;
+        self.team.run_unless(stop, |worker| {
+            pass(&CpuOps { cpu: self, worker, arithmetic, is_observed, stop, stopped: &stopped })
+        })
     }
 }
 
 impl Footprint for Cpu {
     fn store_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> Result<u64> {
-        let scratch = (n_workers as u64).saturating_mul(PRODUCT_SCRATCH_BYTES as u64);
-        Ok(Store::bytes(storage, shapes, n_workers)?.saturating_add(scratch))
+        Ok(Store::bytes(storage, shapes, n_workers)?.saturating_add(ProductScratch::bytes(n_workers)))
     }
 
     fn packing_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> u64 {

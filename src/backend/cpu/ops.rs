@@ -8,23 +8,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::attend;
 use super::bindings as c;
-use super::kernels::{Acts, Kernel};
+use super::kernels::Kernel;
 use super::pages::{PAGE_LEN, Pages};
 use super::rows::Rows;
 use super::team::{Part, Worker};
 use super::tensor::{Matrix, PANEL_ROWS};
 use super::{Cpu, Top, Vector};
-use crate::backend::{Arithmetic, Attention, Gate, Heads, Norm, Ops, Projection, Residual, Rotation, Run};
-
-/// Panels that stay together: the kernels keep two in flight, and 32 outputs are one group of activations.
-const PANELS_PER_UNIT: usize = 2;
-/// Bytes of weights that a part of a product reads at least, counted once per row; smaller parts cost more than they balance.
-const PART_BYTES: usize = 128 << 10;
-/// Parts of a product per worker at most.
-const MAX_PARTS: usize = 8;
+use crate::backend::{Arithmetic, Attention, Gated, Heads, Norm, Ops, Projection, Residual, Rotation, Run};
 
 /// Up to so many rows, the worker that finishes a product also does the sums and norms that follow it: less than a step costs.
-const FEW_ROWS: usize = 4;
+pub(super) const FEW_ROWS: usize = 4;
 
 /// Columns whose squares are summed together: a panel, so that no row ends within.
 const SQUARES: usize = PANEL_ROWS;
@@ -34,6 +27,7 @@ pub struct CpuOps<'a> {
     pub(super) cpu: &'a Cpu,
     pub(super) worker: &'a Worker<'a>,
     pub(super) arithmetic: Arithmetic,
+    pub(super) is_observed: bool,
     pub(super) stop: &'a (dyn Fn() -> bool + Sync),
     pub(super) stopped: &'a AtomicBool,
 }
@@ -51,7 +45,7 @@ impl CpuOps<'_> {
     }
 
     /// Whether products with these rows are formed in native arithmetic.
-    fn is_native(&self, rows: &Rows) -> bool {
+    pub(super) fn is_native(&self, rows: &Rows) -> bool {
         self.arithmetic == Arithmetic::Native && !rows.is_portable()
     }
 
@@ -61,21 +55,27 @@ impl CpuOps<'_> {
         n > FEW_ROWS && self.stopped()
     }
 
-    /// Parts per worker of a product of `n` rows with these weights.
-    fn n_parts(&self, n: usize, weights: &[&Matrix]) -> usize {
-        let n_bytes: usize = weights.iter().map(|w| w.n_bytes()).sum();
-        (n_bytes.saturating_mul(n) / (PART_BYTES * self.worker.n_workers())).clamp(1, MAX_PARTS)
-    }
-
     /// Quantize columns of rows, whole groups of them (or all), where the rows have activations.
     pub(super) fn quantize(&self, range: Range<usize>, columns: Range<usize>, rows: &Rows) {
-        if range.is_empty() || columns.is_empty() {
-            return;
+        if !range.is_empty() && !columns.is_empty() {
+            let x = rows.at(range.start, columns.start);
+            self.quantize_from(x, rows.stride(), range, columns, rows);
         }
+    }
+
+    /// The same from values that lie elsewhere, `x_stride` floats from row to row.
+    pub(super) fn quantize_from(
+        &self,
+        x: *const f32,
+        x_stride: usize,
+        range: Range<usize>,
+        columns: Range<usize>,
+        rows: &Rows,
+    ) {
         let Some((acts, acts_stride)) = rows.acts() else { return };
         let args = c::oribi_quantize_acts_args {
-            x: rows.at(range.start, 0),
-            x_stride: rows.stride(),
+            x,
+            x_stride,
             n_rows: range.len() as u32,
             k: rows.n() as u32,
             begin: columns.start as u32,
@@ -84,40 +84,9 @@ impl CpuOps<'_> {
             acts,
             acts_stride,
         };
-        // SAFETY: rows and activations of `range` lie within the buffers (`at` checks the start, the callers' ranges are within
-        // the capacity), and these columns of them are this part's alone.
+        // SAFETY: values and activations of `range` lie within their buffers by the callers, and these columns of them are this part's
+        // alone.
         unsafe { self.quantizer(rows).run(&args) }
-    }
-
-    /// One matrix product on a range of panels, results from column `column` on.
-    fn product(&self, n: usize, input: &Rows, weights: &Matrix, panels: Range<usize>, out: &Rows, column: usize) {
-        debug_assert_eq!(input.n(), weights.k());
-        let kernel = match weights.native_matmul() {
-            Some(native) if self.is_native(input) => native,
-            _ => weights.matmul(),
-        };
-        let (acts, acts_stride) = match kernel.acts() {
-            Acts::F32 => (input.at(0, 0).cast_const().cast(), input.stride() * size_of::<f32>()),
-            _ => {
-                input.acts().map(|(acts, stride)| (acts.cast_const(), stride)).expect("a product input has activations")
-            }
-        };
-        weights.for_each_run(panels, self.worker.id(), |first, n_panels, panels| {
-            let args = c::oribi_matmul_args {
-                panels,
-                n_panels: n_panels as u32,
-                k: weights.k() as u32,
-                acts,
-                acts_stride,
-                n_rows: n as u32,
-                y: out.at(0, column + first * PANEL_ROWS),
-                y_stride: out.stride(),
-                scratch: self.cpu.product_scratch(self.worker.id()),
-            };
-            // SAFETY: the panels are those of the matrix; the input has `n` rows of k activations in this kernel's layout (checked
-            // when the matrix was bound); the output columns of these panels are this part's alone, and the scratch this worker's.
-            unsafe { kernel.run(&args) }
-        });
     }
 
     fn map(&self, kernel: Kernel, x: *const f32, other: *const f32, n: usize, factor: f32, y: *mut f32) {
@@ -153,7 +122,7 @@ impl CpuOps<'_> {
     }
 
     /// Add the product of a residual to some of the rows of its norm, and normalise them.
-    fn add_rows(&self, which: Range<usize>, x: &Rows, residual: &Residual<'_, Cpu>, norm: &Norm<'_, Cpu>) {
+    pub(super) fn add_rows(&self, which: Range<usize>, x: &Rows, residual: &Residual<'_, Cpu>, norm: &Norm<'_, Cpu>) {
         let shape = || NormShape { n_rows: 1, n: x.n(), stride: x.stride() };
         for i in which.clone() {
             let (row, product) = (x.at(norm.rows.at(i), 0), residual.product.at(norm.rows.at(i), 0));
@@ -310,38 +279,11 @@ impl Ops<Cpu> for CpuOps<'_> {
     }
 
     fn add_product(&self, n: usize, x: &Rows, residual: &Residual<'_, Cpu>, norm: &Norm<'_, Cpu>) {
-        let Residual { input, weight, product, .. } = residual;
-        let multiply = |part: Part| {
-            let panels = part.share(weight.n_panels(), PANELS_PER_UNIT);
-            if !panels.is_empty() && !self.gives_up(n) {
-                self.product(n, input, weight, panels, product, 0);
-            }
-        };
-        let n_parts = self.n_parts(n, &[weight]);
-        if n <= FEW_ROWS {
-            self.worker.parallel_then(n_parts, multiply, || self.add_rows(0..norm.rows.len(), x, residual, norm));
-        } else {
-            self.worker.parallel(n_parts, multiply);
-            self.worker.parallel(1, |part| self.add_rows(part.share(norm.rows.len(), 1), x, residual, norm));
-        }
+        self.multiply_and_add(n, x, residual, norm);
     }
 
     fn linear(&self, n: usize, input: &Rows, weights: &[&Matrix], out: &Rows) {
-        let n_panels = weights.iter().map(|w| w.n_panels()).sum();
-        self.worker.parallel(self.n_parts(n, weights), |part| {
-            if self.gives_up(n) {
-                return;
-            }
-            let mine = part.share(n_panels, PANELS_PER_UNIT);
-            let mut first = 0;
-            for weights in weights {
-                let range = mine.start.max(first)..mine.end.min(first + weights.n_panels());
-                if !range.is_empty() {
-                    self.product(n, input, weights, range.start - first..range.end - first, out, first * PANEL_ROWS);
-                }
-                first += weights.n_panels();
-            }
-        });
+        self.multiply(n, input, weights, out);
     }
 
     fn attend(
@@ -355,33 +297,8 @@ impl Ops<Cpu> for CpuOps<'_> {
         attend::attend(self, runs, qkv, projection, attention, out);
     }
 
-    fn gated(&self, n: usize, input: &Rows, weights: [&Matrix; 2], gate: Gate, scratch: &Rows, out: &Rows) {
-        let [wg, wu] = weights;
-        let up_column = wg.n_panels() * PANEL_ROWS;
-        self.worker.parallel(self.n_parts(n, &weights), |part| {
-            let panels = part.share(wg.n_panels(), PANELS_PER_UNIT);
-            if panels.is_empty() || self.gives_up(n) {
-                return;
-            }
-            self.product(n, input, wg, panels.clone(), scratch, 0);
-            self.product(n, input, wu, panels.clone(), scratch, up_column);
-            let columns = panels.start * PANEL_ROWS..(panels.end * PANEL_ROWS).min(out.n());
-            for row in 0..n {
-                let args = c::oribi_glu_args {
-                    gate: scratch.at(row, columns.start),
-                    up: scratch.at(row, up_column + columns.start),
-                    n: columns.len() as u32,
-                    activation: match gate {
-                        Gate::Silu => c::ORIBI_SILU,
-                        Gate::GeluTanh => c::ORIBI_GELU_TANH,
-                    },
-                    y: out.at(row, columns.start),
-                };
-                // SAFETY: these columns of every row are this part's alone.
-                unsafe { self.cpu.bound.glu.run(&args) }
-            }
-            self.quantize(0..n, columns, out);
-        });
+    fn gated(&self, n: usize, unit: &Gated<'_, Cpu>) {
+        self.multiply_and_gate(n, unit);
     }
 
     fn softcap(&self, n: usize, cap: f32, x: &Rows) {

@@ -29,10 +29,13 @@ struct Layout {
 
 impl Layout {
     fn new(n: usize, usage: RowsUse) -> Layout {
+        if usage == RowsUse::GateScratch {
+            return Layout { stride_bytes: 0, acts_stride: 0 }; // each worker has its own; see products.rs
+        }
         // Products write whole panels of 16 columns.
         let stride_bytes = spread(n.next_multiple_of(16) * size_of::<f32>());
         // All integer layouts take the same room, bfloat16 less. Only whole groups of 32 can be quantized; other lengths occur with float weights alone.
-        let quantized = usage != RowsUse::Values && n.is_multiple_of(32);
+        let quantized = usage.feeds_products() && n.is_multiple_of(32);
         Layout { stride_bytes, acts_stride: if quantized { spread(Acts::I16.row_bytes(n)) } else { 0 } }
     }
 }

@@ -32,7 +32,7 @@ use self::matrix::WeightKernels;
 use self::ops::Kept;
 use super::cpu::Cpu;
 use super::cpu::team::Team;
-use super::{Arithmetic, Backend, CacheShape, Footprint, Heads, MatrixShape, Ranked, RowsUse, Storage};
+use super::{Backend, CacheShape, Footprint, Heads, MatrixShape, PassMode, Ranked, RowsUse, Storage};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::gguf::TensorBytes;
@@ -272,16 +272,11 @@ impl Backend for Cuda {
         true
     }
 
-    fn run(
-        &self,
-        arithmetic: Arithmetic,
-        stop: &(dyn Fn() -> bool + Sync),
-        pass: impl Fn(&CudaOps<'_>) + Sync,
-    ) -> Result<()> {
+    fn run(&self, mode: PassMode, stop: &(dyn Fn() -> bool + Sync), pass: impl Fn(&CudaOps<'_>) + Sync) -> Result<()> {
         let result = Mutex::new(Ok(()));
         self.turns.run_unless(stop, |_| {
             let mut kept = lock(&self.kept);
-            let ops = CudaOps::new(self, arithmetic, stop, std::mem::take(&mut *kept));
+            let ops = CudaOps::new(self, mode.arithmetic, stop, std::mem::take(&mut *kept));
             pass(&ops);
             let ended;
             (*kept, ended) = ops.finish();

@@ -17,7 +17,7 @@ use super::top::Top;
 use super::uploads::Uploads;
 use super::{Cuda, Vector};
 use crate::backend::cpu::bindings::{ORIBI_GELU_TANH, ORIBI_SILU};
-use crate::backend::{Arithmetic, Attention, Gate, Norm, Ops, Projection, Residual, Rotation, RowSet, Run};
+use crate::backend::{Arithmetic, Attention, Gate, Gated, Norm, Ops, Projection, Residual, Rotation, RowSet, Run};
 use crate::error::{Error, Result};
 
 /// Up to so many rows, what follows a product is done by its own launch: five launches a layer.
@@ -305,7 +305,8 @@ impl Ops<Cuda> for CudaOps<'_> {
         self.attempt(|pass| attend::attend(self, pass, runs, qkv, (projection, attention), out));
     }
 
-    fn gated(&self, n: usize, input: &Rows, weights: [&Matrix; 2], gate: Gate, scratch: &Rows, out: &Rows) {
+    fn gated(&self, n: usize, unit: &Gated<'_, Cuda>) {
+        let Gated { input, weights, gate, scratch, out, .. } = *unit;
         let activation = match gate {
             Gate::Silu => ORIBI_SILU,
             Gate::GeluTanh => ORIBI_GELU_TANH,

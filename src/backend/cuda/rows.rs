@@ -45,7 +45,7 @@ struct Layout {
 impl Layout {
     fn new(capacity: usize, n: usize, usage: RowsUse) -> Option<Layout> {
         let value_bytes = capacity.checked_mul(stride(n))?.checked_mul(size_of::<f32>())?;
-        if usage == RowsUse::Values {
+        if !usage.feeds_products() {
             return Some(Layout { value_bytes, plane_bytes: 0, sums_bytes: 0 });
         }
         let (capacity, k) = (u32::try_from(capacity).ok()?.checked_next_multiple_of(c::ORIBI_CUDA_TILE)?, n as u32);
@@ -76,7 +76,7 @@ impl Rows {
         };
         Ok(Rows {
             values: Buffer::zeroed(driver, layout.value_bytes, WHAT)?,
-            acts: (usage != RowsUse::Values).then(acts).transpose()?,
+            acts: usage.feeds_products().then(acts).transpose()?,
             stride: stride(n),
             capacity,
             n,

@@ -181,7 +181,7 @@ fn quantize_pieces(
     assert_eq!(x.len(), n_rows * k);
     for (rows, inputs) in pieces {
         let args = c::oribi_quantize_acts_args {
-            x: x[rows.start * k..].as_ptr(),
+            x: x[rows.start * k + inputs.start..].as_ptr(),
             x_stride: k,
             n_rows: rows.len() as u32,
             k: k as u32,
