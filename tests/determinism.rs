@@ -110,6 +110,35 @@ fn roles_decide_the_arithmetic() {
     assert_eq!(logits(Native, Role::Prompt) != portable, model.is_native());
 }
 
+/// Results that are wanted of some tokens equal those of all, whatever else the last block leaves out.
+#[test]
+fn outputs_do_not_change_a_bit() {
+    let model = load(2, None);
+    let ids = tokens(&model, SHORT);
+    let of = |numerics, n_batch, wanted: &dyn Fn(usize) -> bool| {
+        let options = SessionOptions { n_ctx: 128, n_batch, max_outputs: SHORT, numerics, ..Default::default() };
+        let mut session = Session::new(&model, &options).unwrap();
+        let sequence = session.new_sequence().unwrap();
+        let mut batch = Batch::new();
+        ids.iter().enumerate().for_each(|(i, &id)| batch.push(sequence, id, Role::Prompt, wanted(i)));
+        session.decode(&batch).unwrap();
+        let n = (0..SHORT).filter(|&i| wanted(i)).count();
+        let prompt: Vec<_> = (0..n).map(|output| bits(session.logits(output))).collect();
+        session.decode(&Batch::generated(sequence, ids[0])).unwrap();
+        (prompt, bits(session.logits(0)))
+    };
+    for numerics in [Portable, Native] {
+        let (all, next) = of(numerics, SHORT, &|_| true);
+        let kept: [&[usize]; 5] = [&[], &[0], &[3, 4, 40, 69], &[69], &[31, 32, 33, 34, 35, 36]];
+        for (kept, n_batch) in kept.into_iter().flat_map(|kept| [(kept, SHORT), (kept, 33)]) {
+            let (some, then) = of(numerics, n_batch, &|i| kept.contains(&i));
+            let expected: Vec<_> = kept.iter().map(|&i| all[i].clone()).collect();
+            assert!(some == expected, "outputs {kept:?}, {numerics:?}, chunks of {n_batch}");
+            assert!(then == next, "the token after outputs {kept:?}, {numerics:?}, chunks of {n_batch}");
+        }
+    }
+}
+
 /// Five sequences of different lengths in one batch, their tokens interleaved, equal themselves alone.
 #[test]
 fn company_does_not_change_a_bit() {

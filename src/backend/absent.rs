@@ -212,6 +212,10 @@ impl Ops<Cuda> for Cuda {
         match *self {}
     }
 
+    fn select(&self, _: &[u32], _: &Rows, _: &Rows) -> bool {
+        match *self {}
+    }
+
     fn gated(&self, _: usize, _: &Gated<'_, Cuda>) {
         match *self {}
     }

@@ -370,6 +370,10 @@ impl Ops<Machine> for MachineOps<'_> {
         dispatch!(self, ops => ops.attend(runs, of(qkv), &projection_of(p), &attention_of(a), of(out)))
     }
 
+    fn select(&self, rows: &[u32], x: &Rows, input: &Rows) -> bool {
+        dispatch!(self, ops => ops.select(rows, of(x), of(input)))
+    }
+
     fn gated(&self, n: usize, unit: &Gated<'_, Machine>) {
         dispatch!(self, ops => ops.gated(n, &gated_of(unit)))
     }

@@ -404,6 +404,10 @@ pub trait Ops<B: Backend> {
         out: &B::Rows,
     );
 
+    /// Keep these rows alone, in ascending order, as the first ones of `x` and of `input`, which is ready as the input of products again.
+    /// `false` where the backend goes on with all rows.
+    fn select(&self, rows: &[u32], x: &B::Rows, input: &B::Rows) -> bool;
+
     /// A gated unit for the first `n` rows. The values of its result are there if its reader needs them or the pass
     /// [`is_observed`](PassMode::is_observed).
     fn gated(&self, n: usize, unit: &Gated<'_, B>);

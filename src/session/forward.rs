@@ -9,6 +9,8 @@
 //! logits = hidden * output                   if logits are what is wanted: all, or the largest
 //! ```
 //!
+//! The last block keeps only those rows from its attention on.
+//!
 //! A product that is added to `x` is one operation with the norm that follows it. Where blocks are on two machines a pass has stages,
 //! and `x` goes from one to the next.
 
@@ -50,7 +52,8 @@ pub(super) fn forward<B: Backend, O: Ops<B>>(
     pages: &B::Pages,
     pass: &Pass<'_>,
 ) {
-    let n = pass.tokens.len();
+    let mut n = pass.tokens.len();
+    let mut outputs = RowSet::Select(pass.outputs);
     let heads = hparams.heads();
     if stage.is_first {
         ops.embed(&weights.token_embd, pass.tokens, hparams.embedding_scale(), &s.x);
@@ -62,17 +65,19 @@ pub(super) fn forward<B: Backend, O: Ops<B>>(
             ops.rope_table(rotation, pass.positions, &s.rope_sliding);
         }
     }
-    let norm = |weight| Norm { rows: RowSet::First(n), weight, eps: hparams.rms_eps, out: &s.input, first_out: 0 };
+    let norm = |n, weight| Norm { rows: RowSet::First(n), weight, eps: hparams.rms_eps, out: &s.input, first_out: 0 };
     let (out, first_out) = match pass.goal {
         Goal::Logits { first_output, .. } => (&s.head_input, first_output),
         Goal::Hidden => (&s.input, 0),
     };
-    let output_norm = Norm { rows: RowSet::Select(pass.outputs), out, first_out, ..norm(&weights.output_norm) };
-    let attn_norm = |layer: usize| blocks.get(layer).map(|block| norm(&block.attn_norm));
-    // The next machine goes on with `x` and forms its own norm; of this one nothing is read.
-    let unread = blocks.last().filter(|_| !stage.is_last).map(|block| norm(&block.ffn_norm));
-    let last_norm = unread.as_ref().unwrap_or(&output_norm);
-    ops.norm(&s.x, attn_norm(0).as_ref().unwrap_or(last_norm));
+    // The norm before a block of this stage, or behind the last one.
+    let norm_before = |layer: usize, n: usize, outputs| match (blocks.get(layer), blocks.last()) {
+        (Some(block), _) => norm(n, &block.attn_norm),
+        // The next machine goes on with `x` and forms its own norm; of this one nothing is read.
+        (None, Some(last)) if !stage.is_last => norm(n, &last.ffn_norm),
+        (None, _) => Norm { rows: outputs, out, first_out, ..norm(n, &weights.output_norm) },
+    };
+    ops.norm(&s.x, &norm_before(0, n, outputs));
     for (layer, block) in blocks.iter().enumerate() {
         if ops.stopped() {
             return;
@@ -95,9 +100,18 @@ pub(super) fn forward<B: Backend, O: Ops<B>>(
             scratch: &s.attention,
         };
         ops.attend(pass.runs, &s.qkv, &projection, &attention, &s.attended);
+        // What follows in the last block, nobody reads but the outputs.
+        let is_end = stage.is_last && layer + 1 == blocks.len();
+        if is_end && pass.outputs.len() < n && ops.select(pass.outputs, &s.x, &s.attended) {
+            n = pass.outputs.len();
+            outputs = RowSet::First(n);
+        }
+        if n == 0 {
+            break;
+        }
         let attended =
             Residual { input: &s.attended, weight: &block.wo, product: &s.delta, norm: block.attn_post_norm.as_ref() };
-        ops.add_product(n, &s.x, &attended, &norm(&block.ffn_norm));
+        ops.add_product(n, &s.x, &attended, &norm(n, &block.ffn_norm));
 
         let unit = Gated {
             input: &s.input,
@@ -110,7 +124,7 @@ pub(super) fn forward<B: Backend, O: Ops<B>>(
         ops.gated(n, &unit);
         let fed =
             Residual { input: &s.hidden, weight: &block.down, product: &s.delta, norm: block.ffn_post_norm.as_ref() };
-        ops.add_product(n, &s.x, &fed, attn_norm(layer + 1).as_ref().unwrap_or(last_norm));
+        ops.add_product(n, &s.x, &fed, &norm_before(layer + 1, n, outputs));
     }
     if !stage.is_last {
         ops.publish(n, &s.x);

@@ -165,6 +165,11 @@ impl<O: Ops<Machine>> Ops<Machine> for Observing<'_, O> {
         self.ops.attend(runs, qkv, projection, attention, out);
     }
 
+    /// All rows are observed.
+    fn select(&self, _: &[u32], _: &Rows, _: &Rows) -> bool {
+        false
+    }
+
     fn gated(&self, n: usize, unit: &Gated<'_, Machine>) {
         self.look(n, unit.input, unit.weights[0]);
         self.ops.gated(n, unit);

@@ -297,6 +297,23 @@ impl Ops<Cpu> for CpuOps<'_> {
         attend::attend(self, runs, qkv, projection, attention, out);
     }
 
+    fn select(&self, rows: &[u32], x: &Rows, input: &Rows) -> bool {
+        debug_assert!(rows.is_sorted());
+        self.worker.parallel(1, |part| {
+            // One after the other, so that no row is overwritten before it has moved.
+            for _ in part.share(1, 1) {
+                for (to, &from) in rows.iter().enumerate() {
+                    for all in [x, input] {
+                        // SAFETY: both rows have n values, and this part alone works on these rows.
+                        unsafe { std::ptr::copy(all.at(from as usize, 0), all.at(to, 0), all.n()) }
+                    }
+                }
+            }
+        });
+        self.quantize_all(rows.len(), input);
+        true
+    }
+
     fn gated(&self, n: usize, unit: &Gated<'_, Cpu>) {
         self.multiply_and_gate(n, unit);
     }

@@ -305,6 +305,11 @@ impl Ops<Cuda> for CudaOps<'_> {
         self.attempt(|pass| attend::attend(self, pass, runs, qkv, (projection, attention), out));
     }
 
+    /// Rows are not moved; where none are left, there is nothing to move.
+    fn select(&self, rows: &[u32], _: &Rows, _: &Rows) -> bool {
+        rows.is_empty()
+    }
+
     fn gated(&self, n: usize, unit: &Gated<'_, Cuda>) {
         let Gated { input, weights, gate, scratch, out, .. } = *unit;
         let activation = match gate {
