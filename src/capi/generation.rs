@@ -82,7 +82,7 @@ struct Turn<'a> {
 
 impl Turn<'_> {
     fn append(&mut self, mut batch: Batch, enough: Option<TopLogits>, tell: bool) -> Result<Logits<'_>> {
-        enough.into_iter().for_each(|top| batch.only_top(top));
+        batch.only_top(enough);
         self.shared.work(self.hooks, tell, |session, control| session.decode_with(&batch, control))?;
         match self.shared.session.output(0) {
             Some(logits) => Ok(logits),

@@ -35,7 +35,7 @@ impl<'a> SequenceForward<'a> {
         cancel: Option<&AtomicBool>,
         tell: bool,
     ) -> Result<Logits<'_>> {
-        enough.into_iter().for_each(|top| batch.only_top(top));
+        batch.only_top(enough);
         let stop = || cancel.is_some_and(|flag| flag.load(Ordering::Relaxed));
         let progress = match &mut self.progress {
             Some(progress) if tell => Some(&mut **progress as &mut dyn FnMut(usize, usize)),

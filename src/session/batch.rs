@@ -76,9 +76,9 @@ impl Batch {
     }
 
     /// Of the outputs' logits these are enough. A GPU then finds them itself, where they are not too many (1024 of each output, and of
-    /// 100 000 logits 600), and only they go over to the host: see [`Session::output`](super::Session::output).
-    pub fn only_top(&mut self, top: TopLogits) {
-        self.top = Some(top);
+    /// 100 000 logits 600), and only they go over to the host: see [`Session::output`](super::Session::output). `None`: all are wanted.
+    pub fn only_top(&mut self, top: impl Into<Option<TopLogits>>) {
+        self.top = top.into();
     }
 
     /// Make room for `n` more tokens, so that pushing them cannot fail.

@@ -6,7 +6,8 @@
 //! merge:    states in order                                             block: a row
 //! ```
 //!
-//! In native arithmetic `split` is another kernel, on tensor cores. Otherwise, with few rows, as when a sequence generates, one launch does all of it, for tiles that are whole runs of different sequences.
+//! In native arithmetic `split` is another kernel, on tensor cores. Otherwise, with few rows, as when a sequence generates, one launch
+//! does all of it, for tiles that are whole runs of different sequences.
 //!
 //! A tile is a few rows of one run, which share what is read of keys and values. Rows are taken in slices, whose states fit the
 //! scratch; a slice begins at a multiple of 8 rows, as activations do. What a row gets depends on neither.
@@ -212,16 +213,13 @@ pub(super) fn attend(
     let is_native = ops.arithmetic == Arithmetic::Native;
     for slice in &plan.slices {
         let args = args(ops, &plan, slice, qkv, layer, out);
+        let may_fuse = !is_native && plan.tiles_are_whole && slice.tiles.len() <= STATE_ROWS;
         // SAFETY: pure functions of the struct.
-        let (is_fused, fused, n_queries) = unsafe {
-            (
-                plan.tiles_are_whole && slice.tiles.len() <= STATE_ROWS && c::oribi_cuda_attend_is_fused(&args) != 0,
-                c::oribi_cuda_attend_fused_launch(&args),
-                c::oribi_cuda_attend_queries(&args),
-            )
-        };
-        if is_fused && !is_native {
-            ops.launch(kernels.fused(n_queries), fused, args)?;
+        if may_fuse && unsafe { c::oribi_cuda_attend_is_fused(&args) } != 0 {
+            // SAFETY: as above.
+            let (n_queries, shape) =
+                unsafe { (c::oribi_cuda_attend_queries(&args), c::oribi_cuda_attend_fused_launch(&args)) };
+            ops.launch(kernels.fused(n_queries), shape, args)?;
             continue;
         }
         // SAFETY: pure functions of the struct.
@@ -229,7 +227,7 @@ pub(super) fn attend(
             let split = if is_native {
                 (kernels.prompt(c::oribi_cuda_attend_prompt_queries(&args)), c::oribi_cuda_attend_prompt_launch(&args))
             } else {
-                (kernels.split(n_queries), c::oribi_cuda_attend_split_launch(&args))
+                (kernels.split(c::oribi_cuda_attend_queries(&args)), c::oribi_cuda_attend_split_launch(&args))
             };
             (c::oribi_cuda_attend_project_launch(&args), split, c::oribi_cuda_attend_merge_launch(&args))
         };

@@ -13,6 +13,7 @@ mod driver;
 mod emulated;
 mod launches;
 mod matrix;
+mod mirror;
 mod modules;
 mod nvidia;
 mod ops;

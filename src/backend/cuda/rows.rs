@@ -1,10 +1,11 @@
 //! Scratch rows: float32 values in the GPU's memory and, where they feed matrix products, the bfloat16 planes that products read.
 //! Those that were published are in the host's memory, too.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::bindings as c;
-use super::driver::{Buffer, Driver, HostBuffer};
+use super::driver::{Buffer, Driver};
+use super::mirror::Mirrored;
 use crate::backend::{Arithmetic, RowsUse};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -17,15 +18,13 @@ const WHAT: &str = "the session's scratch rows";
 
 /// `(capacity, n)` float32 rows.
 pub struct Rows {
-    values: Buffer,
+    values: Mirrored,
     acts: Option<Acts>,
     /// Floats from row to row.
     stride: usize,
     capacity: usize,
     n: usize,
     usage: RowsUse,
-    /// The values of published rows, all `capacity` of them, from the first publication on.
-    mirror: OnceLock<HostBuffer>,
 }
 
 /// What products read.
@@ -75,13 +74,12 @@ impl Rows {
             })
         };
         Ok(Rows {
-            values: Buffer::zeroed(driver, layout.value_bytes, WHAT)?,
+            values: Mirrored::new(Buffer::zeroed(driver, layout.value_bytes, WHAT)?),
             acts: usage.feeds_products().then(acts).transpose()?,
             stride: stride(n),
             capacity,
             n,
             usage,
-            mirror: OnceLock::new(),
         })
     }
 
@@ -133,30 +131,17 @@ impl Rows {
 
     /// Begin to copy the first `n_rows` rows to the host; complete after the next synchronization.
     pub(super) fn publish(&self, driver: &Arc<dyn Driver>, n_rows: usize) -> Result<()> {
-        let n_bytes = n_rows * self.stride * size_of::<f32>();
-        let from = self.values.at(0, n_bytes);
-        let mirror = self.mirror(driver)?;
-        // SAFETY: `at` checks the source; the mirror has as many bytes as the values; a pass has exclusive use of the rows, and
-        // ends with a synchronization.
-        unsafe { driver.read_later(from, mirror.as_ptr(), n_bytes) }
+        self.values.publish(driver, n_rows * self.stride * size_of::<f32>())
     }
 
     /// Copy the first `n_rows` rows to the host, after a pass that did not [publish](Self::publish) them. Nobody may have been given
     /// a [`row`](Self::row) since then.
     pub(super) fn fetch(&self, driver: &Arc<dyn Driver>, n_rows: usize) -> Result<()> {
         let n_bytes = n_rows * self.stride * size_of::<f32>();
-        let mirror = self.mirror(driver)?;
-        assert!(n_bytes <= mirror.len(), "{n_rows} of {} scratch rows", self.capacity);
-        // SAFETY: the mirror has so many bytes, initialised; by the caller's promise nobody else sees them.
-        self.values.read(0, unsafe { std::slice::from_raw_parts_mut(mirror.as_ptr(), n_bytes) })
-    }
-
-    fn mirror(&self, driver: &Arc<dyn Driver>) -> Result<&HostBuffer> {
-        if let Some(mirror) = self.mirror.get() {
-            return Ok(mirror);
-        }
-        let new = HostBuffer::new(driver, self.values.len(), "results in the host's memory")?;
-        Ok(self.mirror.get_or_init(|| new))
+        let copy = self.values.copy(driver)?;
+        assert!(n_bytes <= copy.len(), "{n_rows} of {} scratch rows", self.capacity);
+        // SAFETY: the copy has so many bytes, initialised; by the caller's promise nobody else sees them.
+        self.values.read(0, unsafe { std::slice::from_raw_parts_mut(copy.as_ptr(), n_bytes) })
     }
 
     /// Fill the first `n_rows` rows with the host's values.
@@ -167,27 +152,27 @@ impl Rows {
         row: &dyn Fn(usize) -> &'a [f32],
     ) -> Result<()> {
         assert!(n_rows <= self.capacity, "{n_rows} of {} scratch rows", self.capacity);
-        let mirror = self.mirror(driver)?;
+        let copy = self.values.copy(driver)?;
         for i in 0..n_rows {
             let values = row(i);
             assert_eq!(values.len(), self.n, "values of a row");
-            // SAFETY: the mirror holds `capacity` rows of `stride >= n` floats; the borrow is exclusive, and every pass has ended.
+            // SAFETY: the copy holds `capacity` rows of `stride >= n` floats; the borrow is exclusive, and every pass has ended.
             unsafe {
-                let to = mirror.as_ptr().cast::<f32>().add(i * self.stride);
+                let to = copy.as_ptr().cast::<f32>().add(i * self.stride);
                 std::ptr::copy_nonoverlapping(values.as_ptr(), to, self.n);
             }
         }
-        // SAFETY: those rows of the mirror are initialised: zeros at first.
-        let bytes = unsafe { std::slice::from_raw_parts(mirror.as_ptr(), n_rows * self.stride * size_of::<f32>()) };
+        // SAFETY: those rows of the copy are initialised: zeros at first.
+        let bytes = unsafe { std::slice::from_raw_parts(copy.as_ptr(), n_rows * self.stride * size_of::<f32>()) };
         self.values.write(0, bytes)
     }
 
     /// The values of a published row.
     pub(super) fn row(&self, row: usize) -> &[f32] {
         assert!(row < self.capacity, "row {row} of {} scratch rows", self.capacity);
-        let mirror = self.mirror.get().expect("rows that are read were published");
-        // SAFETY: the mirror holds `capacity` rows of `stride >= n` floats, zeros at first; no pass is running, since passes have
+        let copy = self.values.published();
+        // SAFETY: the copy holds `capacity` rows of `stride >= n` floats, zeros at first; no pass is running, since passes have
         // exclusive use of the rows.
-        unsafe { std::slice::from_raw_parts(mirror.as_ptr().cast::<f32>().add(row * self.stride), self.n) }
+        unsafe { std::slice::from_raw_parts(copy.as_ptr().cast::<f32>().add(row * self.stride), self.n) }
     }
 }

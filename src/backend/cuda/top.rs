@@ -1,9 +1,10 @@
 //! The largest values of rows, found on the GPU: sampling needs a few of many thousand logits, and only those go over to the host.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::bindings as c;
-use super::driver::{Buffer, Driver, HostBuffer};
+use super::driver::{Buffer, Driver};
+use super::mirror::Mirrored;
 use super::ops::CudaOps;
 use super::rows::Rows;
 use crate::backend::Ranked;
@@ -19,9 +20,7 @@ pub struct Top {
     found: Buffer,
     /// A zero for each row, by which the blocks of a launch count who is last; they leave them zero.
     counters: Buffer,
-    ranked: Buffer,
-    /// What is in `ranked`, from the first publication on.
-    mirror: OnceLock<HostBuffer>,
+    ranked: Mirrored,
 }
 
 /// Bytes of the parts of [`Top`], for one row of `n` values, and the most of them that are found at once.
@@ -48,8 +47,7 @@ impl Top {
             most,
             found: Buffer::new(driver, capacity.saturating_mul(found_bytes), WHAT)?,
             counters: Buffer::zeroed(driver, capacity.saturating_mul(size_of::<u32>()), WHAT)?,
-            ranked: Buffer::new(driver, capacity.saturating_mul(ranked_bytes), WHAT)?,
-            mirror: OnceLock::new(),
+            ranked: Mirrored::new(Buffer::new(driver, capacity.saturating_mul(ranked_bytes), WHAT)?),
         })
     }
 
@@ -84,27 +82,15 @@ impl Top {
         let shape = unsafe { c::oribi_cuda_top_launch(&args) };
         ops.launch(&ops.cuda.kernels.top, shape, args)?;
         ops.begin_launches()?;
-        let from = self.ranked.at(0, n_bytes);
-        let mirror = self.mirror(ops.driver())?;
-        // SAFETY: `at` checks the source; the mirror has as many bytes as `ranked`; a pass has exclusive use of both, and ends with a
-        // synchronization.
-        unsafe { ops.driver().read_later(from, mirror.as_ptr(), n_bytes) }
-    }
-
-    fn mirror(&self, driver: &Arc<dyn Driver>) -> Result<&HostBuffer> {
-        if let Some(mirror) = self.mirror.get() {
-            return Ok(mirror);
-        }
-        let new = HostBuffer::new(driver, self.ranked.len(), "results in the host's memory")?;
-        Ok(self.mirror.get_or_init(|| new))
+        self.ranked.publish(ops.driver(), n_bytes)
     }
 
     /// The `n` largest values of a row, as [`find`](Self::find) was asked for.
     pub(super) fn row(&self, row: usize, n: usize) -> &[Ranked] {
         assert!(row < self.capacity && n <= self.most, "{n} values of row {row}");
-        let mirror = self.mirror.get().expect("values that are read were found");
-        // SAFETY: the mirror is as large as `ranked`, is zeros at first, and aligned to pages; no pass is running, since passes have
+        let copy = self.ranked.published();
+        // SAFETY: the copy is as large as `ranked`, is zeros at first, and aligned to pages; no pass is running, since passes have
         // exclusive use of it.
-        unsafe { std::slice::from_raw_parts(mirror.as_ptr().cast::<Ranked>().add(row * n), n) }
+        unsafe { std::slice::from_raw_parts(copy.as_ptr().cast::<Ranked>().add(row * n), n) }
     }
 }

@@ -97,17 +97,12 @@ impl EvaluationArgs {
 
     /// The arithmetic that is really used, for people.
     pub fn numerics_of(&self, model: &Model) -> &'static str {
-        match (self.native, model.is_native()) {
-            (_, _) if model.machine().is_gpu() => {
-                if self.native {
-                    "native GPU"
-                } else {
-                    "portable GPU"
-                }
-            }
-            (false, _) => "portable",
-            (true, true) => "native",
-            (true, false) => "native, which is portable here",
+        match (model.machine().is_gpu(), self.native, model.is_native()) {
+            (true, true, _) => "native GPU",
+            (true, false, _) => "portable GPU",
+            (false, false, _) => "portable",
+            (false, true, true) => "native",
+            (false, true, false) => "native, which is portable here",
         }
     }
 }
