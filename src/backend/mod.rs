@@ -344,7 +344,7 @@ pub trait Backend: Send + Sync + Sized + 'static {
 
 /// What a kind of machine's memory holds, known before there is one.
 pub trait Footprint {
-    /// Bytes that the [`store`](Backend::store) of such matrices takes with so many workers, and these for products with them.
+    /// Bytes that the [`store`](Backend::store) of such matrices takes with so many workers.
     fn store_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> Result<u64>;
     /// Bytes that filling the store holds in passing.
     fn packing_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> u64;
@@ -352,7 +352,7 @@ pub trait Footprint {
     fn rows_bytes(capacity: usize, n: usize, usage: RowsUse) -> u64;
     /// Bytes of a page.
     fn page_bytes(shape: CacheShape) -> u64;
-    /// Bytes that [`attention_scratch`](Backend::attention_scratch) will take with so many workers.
+    /// Bytes that [`attention_scratch`](Backend::attention_scratch) will take with so many workers, and what these need for products.
     fn attention_scratch_bytes(heads: Heads, n_ctx: usize, n_workers: usize) -> u64;
     /// Bytes that [`top`](Backend::top) will take.
     fn top_bytes(capacity: usize, n: usize) -> u64;

@@ -298,7 +298,7 @@ impl Backend for Cpu {
 
 impl Footprint for Cpu {
     fn store_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> Result<u64> {
-        Ok(Store::bytes(storage, shapes, n_workers)?.saturating_add(ProductScratch::bytes(n_workers)))
+        Store::bytes(storage, shapes, n_workers)
     }
 
     fn packing_bytes(storage: Storage, shapes: &[MatrixShape<'_>], n_workers: usize) -> u64 {
@@ -314,7 +314,7 @@ impl Footprint for Cpu {
     }
 
     fn attention_scratch_bytes(heads: Heads, n_ctx: usize, n_workers: usize) -> u64 {
-        AttentionScratch::bytes(heads, n_ctx, n_workers)
+        AttentionScratch::bytes(heads, n_ctx, n_workers).saturating_add(ProductScratch::bytes(n_workers))
     }
 
     fn top_bytes(_: usize, _: usize) -> u64 {
