@@ -12,7 +12,7 @@ pub(super) struct Scratch<B: Backend> {
     pub qkv: B::Rows,          // queries, keys, values, each from a multiple of 16 on
     pub attended: B::Rows,     // n_heads * head_dim
     pub delta: B::Rows,        // dim: what is added to the residual
-    pub gate_up: B::Rows,      // 2 * ffn_dim, each half from a multiple of 16 on
+    pub gate_up: B::Rows,      // 2 * ffn_dim, each half from a multiple of 16 on; on a GPU alone
     pub hidden: B::Rows,       // ffn_dim
     pub rope: B::Rows,         // n_rot: cosines, then sines
     pub rope_sliding: B::Rows, // the same for blocks with a sliding window

@@ -300,13 +300,14 @@ impl Ops<Cpu> for CpuOps<'_> {
     fn select(&self, rows: &[u32], x: &Rows, input: &Rows) -> bool {
         debug_assert!(rows.is_sorted());
         self.worker.parallel(1, |part| {
-            // One after the other, so that no row is overwritten before it has moved.
-            for _ in part.share(1, 1) {
-                for (to, &from) in rows.iter().enumerate() {
-                    for all in [x, input] {
-                        // SAFETY: both rows have n values, and this part alone works on these rows.
-                        unsafe { std::ptr::copy(all.at(from as usize, 0), all.at(to, 0), all.n()) }
-                    }
+            if part.share(1, 1).is_empty() {
+                return;
+            }
+            // One part moves them all, one after the other, so that no row is overwritten before it has moved.
+            for (to, &from) in rows.iter().enumerate() {
+                for all in [x, input] {
+                    // SAFETY: both rows have n values, and this part alone works on these rows.
+                    unsafe { std::ptr::copy(all.at(from as usize, 0), all.at(to, 0), all.n()) }
                 }
             }
         });
