@@ -174,6 +174,9 @@ typedef struct {
   float *y;        /* [n_rows][16 * n_panels] */
   size_t y_stride; /* floats */
   void *scratch;   /* ORIBI_MATMUL_SCRATCH_BYTES bytes, aligned to 64; only native kernels use it */
+  /* One row: whether to read the panels one after the other and leave fetching ahead to the CPU, instead of several panels at
+   * once with prefetches. Which is faster depends on the CPU; results do not. */
+  uint32_t one_stream;
 } oribi_matmul_args;
 
 /* ---- elementwise and rows ----------------------------------------------------------------------------------------- */

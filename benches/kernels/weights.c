@@ -33,11 +33,14 @@ typedef struct {
   const char *what;
   uint32_t n_rows;
   level level;
+  uint32_t one_stream;
 } product;
 
 static const product products[] = {
-    {"1 row, DRAM", 1, LEVEL_DRAM}, {"1 row, L3", 1, LEVEL_L3},  {"4 rows, L3", 4, LEVEL_L3},
-    {"16 rows, L3", 16, LEVEL_L3},  {"128 rows", 128, LEVEL_L2}, {"512 rows", MAX_ROWS, LEVEL_L2},
+    {"1 row, DRAM", 1, LEVEL_DRAM, 0}, {"1 row, DRAM, one stream", 1, LEVEL_DRAM, 1},
+    {"1 row, L3", 1, LEVEL_L3, 0},     {"4 rows, L3", 4, LEVEL_L3, 0},
+    {"16 rows, L3", 16, LEVEL_L3, 0},  {"128 rows", 128, LEVEL_L2, 0},
+    {"512 rows", MAX_ROWS, LEVEL_L2, 0},
 };
 
 static void bench_matmul(const oribi_kernel *kernel) {
@@ -53,7 +56,7 @@ static void bench_matmul(const oribi_kernel *kernel) {
     void *scratch = buffer(ORIBI_MATMUL_SCRATCH_BYTES);
     const oribi_matmul_args args = {.panels = weights, .n_panels = n_panels, .k = K, .acts = acts,
                                     .acts_stride = ACTS_STRIDE, .n_rows = p.n_rows, .y = y, .y_stride = 16 * (size_t)n_panels,
-                                    .scratch = scratch};
+                                    .scratch = scratch, .one_stream = p.one_stream};
     report((result){.kernel = kernel, .what = p.what, .seconds = best_time(kernel, &args), .level = p.level,
                     .n_bytes = (double)n_panels * (double)panel_bytes, .n_macs = 16.0 * n_panels * K * p.n_rows});
     free(scratch);

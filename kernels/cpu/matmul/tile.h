@@ -12,11 +12,14 @@
  *    the start value of the integer accumulator.
  * 3. The format is a constant argument: every branch on it is decided by the compiler.
  * 4. A tile with fewer rows than its size repeats the last one and does not store it.
- * 5. Panels are prefetched ahead, into the next panel of the same column at the end of one.
+ * 5. Panels are prefetched ahead, into the next panel of the same column at the end of one. One row is bound by memory, and
+ *    where the CPU asks for it (one_stream), its panels are read one after the other without prefetches.
  *
  * Accepted: with many activation rows, codes are unpacked again for every tile of 8 (about a tenth of the time). */
 #ifndef ORIBI_MATMUL_TILE_H
 #define ORIBI_MATMUL_TILE_H
+
+#include <stdbool.h>
 
 #include "read.h"
 
@@ -40,6 +43,7 @@ typedef struct {
   const uint8_t *acts[MAX_TILE_ROWS];
   float *y[MAX_TILE_ROWS];
   int n_rows; /* those to store */
+  bool one_stream;
 } tile_rows;
 
 ORIBI_INLINE column column_of(const uint8_t *panels, size_t panel_bytes, int c) {
@@ -141,6 +145,8 @@ ORIBI_INLINE void prefetch(const uint8_t *p, size_t left, size_t skip, size_t n_
   ORIBI_UNROLL for (size_t i = 0; i < n_bytes; i += LINE) __builtin_prefetch((const void *)(ahead + i));
 }
 
+ORIBI_INLINE bool fetches_ahead(int n_rows, const tile_rows *rows) { return n_rows > 1 || !rows->one_stream; }
+
 ORIBI_INLINE void tile_codes(packed_format f, int n_columns, int n_rows, const uint8_t *panels, uint32_t k,
                        const tile_rows *rows) {
   const uint32_t n_blocks = k / f.block_len;
@@ -157,7 +163,7 @@ ORIBI_INLINE void tile_codes(packed_format f, int n_columns, int n_rows, const u
         at.block[c] = column.panel + block_at;
         at.group[c] = at.block[c] + group_at;
         at.lane[c] = column.lane;
-        if (column.lane != 0) continue;
+        if (column.lane != 0 || !fetches_ahead(n_rows, rows)) continue;
         const size_t left = panel_bytes - block_at - group_at, skip = (size_t)(n_panels - 1) * panel_bytes;
         prefetch(at.group[c], left, skip, f.n_groups == 1 ? f.packed_bytes : f.group_bytes);
       }
@@ -193,7 +199,7 @@ ORIBI_INLINE void tile_floats(float_format f, int n_columns, int n_rows, const u
     ORIBI_UNROLL for (int c = 0; c < n_columns; c++) {
       const column column = column_of(panels, panel_bytes, c);
       const uint8_t *p = column.panel + i * step;
-      if (column.lane == 0) prefetch(p, panel_bytes - i * step, skip, step);
+      if (column.lane == 0 && fetches_ahead(n_rows, rows)) prefetch(p, panel_bytes - i * step, skip, step);
       w[c] = read_floats(f, p + (size_t)column.lane * float_bytes(f));
     }
     ORIBI_UNROLL for (int r = 0; r < n_rows; r++) {
@@ -221,7 +227,7 @@ typedef struct {
 } tile_set;
 
 ORIBI_INLINE tile_rows rows_of_tile(const oribi_matmul_args *a, uint32_t panel, uint32_t first, uint32_t n_rows) {
-  tile_rows rows = {.n_rows = (int)n_rows};
+  tile_rows rows = {.n_rows = (int)n_rows, .one_stream = a->one_stream != 0};
   for (uint32_t r = 0; r < MAX_TILE_ROWS; r++) {
     const uint32_t row = first + (r < n_rows ? r : n_rows - 1);
     rows.acts[r] = a->acts + (size_t)row * a->acts_stride;
@@ -232,7 +238,7 @@ ORIBI_INLINE tile_rows rows_of_tile(const oribi_matmul_args *a, uint32_t panel, 
 
 static inline void matmul_one_row(const oribi_matmul_args *a, const tile_set *tiles) {
   uint32_t p = 0;
-  for (; p + (uint32_t)tiles->wide_panels <= a->n_panels; p += (uint32_t)tiles->wide_panels) {
+  for (; !a->one_stream && p + (uint32_t)tiles->wide_panels <= a->n_panels; p += (uint32_t)tiles->wide_panels) {
     const tile_rows rows = rows_of_tile(a, p, 0, 1);
     tiles->one_row_wide(a->panels + p * tiles->panel_bytes, a->k, &rows);
   }

@@ -170,6 +170,7 @@ pub struct oribi_matmul_args {
     pub y: *mut f32,
     pub y_stride: usize,
     pub scratch: *mut ::core::ffi::c_void,
+    pub one_stream: u32,
 }
 impl Default for oribi_matmul_args {
     fn default() -> Self {

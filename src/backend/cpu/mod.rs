@@ -64,6 +64,8 @@ pub struct Cpu {
     bound: Bound,
     /// Per worker.
     product_scratch: Vec<ProductScratch>,
+    /// Whether products of one row read weights as one stream.
+    one_stream: bool,
     huge_pages: bool,
 }
 
@@ -138,6 +140,7 @@ impl Cpu {
         let scratch = |_| ProductScratch::new(bound.native_quantize.is_some());
         Ok(Arc::new(Cpu {
             product_scratch: (0..team.n_threads()).map(scratch).collect::<Result<_>>()?,
+            one_stream: kernels.reads_one_stream(),
             huge_pages: options.huge_pages.unwrap_or(true),
             team,
             bound,

@@ -233,6 +233,7 @@ impl CpuOps<'_> {
                 y: y.wrapping_add((panel - first_panel) * PANEL_ROWS),
                 y_stride,
                 scratch: self.cpu.product_scratch[self.worker.id()].native.as_ptr().cast(),
+                one_stream: self.cpu.one_stream.into(),
             };
             // SAFETY: the panels are those of the matrix; the input has these rows of k activations in this kernel's layout (checked
             // when the matrix was bound); callers pass a y with room for the product that is this part's alone; the scratch is this

@@ -7,6 +7,12 @@ pub(super) fn has_avx_vnni() -> bool {
     leaf(7, 1).is_some_and(|leaf| leaf.eax & 1 << 4 != 0)
 }
 
+/// Whether the CPU is one of AMD's (CPUID leaf 0, which spells the maker's name in EBX, EDX, ECX; Hygon's are of the same design).
+pub(super) fn is_amd() -> bool {
+    let name = leaf(0, 0).map(|leaf| [leaf.ebx, leaf.edx, leaf.ecx].map(u32::to_le_bytes).concat());
+    name.is_some_and(|name| name == b"AuthenticAMD" || name == b"HygonGenuine")
+}
+
 /// Whether the CPU has AMX tiles with int8 and bf16 products, its state is enabled, and this process may use it. On Linux a
 /// process must ask once; the permission holds for all its threads.
 pub(super) fn enable_amx() -> bool {

@@ -217,7 +217,7 @@ fn matmul(kernel: Kernel, panels: &[u8], x: &[f32], n_rows: usize, k: usize) -> 
     let acts = acts_for(kernel, x, n_rows, k);
     let mut y = vec![f32::NAN; n_rows * n_panels * 16];
     let mut scratch = vec![0xffu8; c::ORIBI_MATMUL_SCRATCH_BYTES as usize];
-    let args = c::oribi_matmul_args {
+    let mut args = c::oribi_matmul_args {
         panels: panels.as_ptr(),
         n_panels: n_panels as u32,
         k: k as u32,
@@ -227,9 +227,17 @@ fn matmul(kernel: Kernel, panels: &[u8], x: &[f32], n_rows: usize, k: usize) -> 
         y: y.as_mut_ptr(),
         y_stride: n_panels * 16,
         scratch: scratch.as_mut_ptr().cast(),
+        one_stream: 0,
     };
     // SAFETY: the buffers have the sizes and strides that the arguments say.
     unsafe { kernel.run(&args) };
+    if n_rows == 1 {
+        let mut y_one_stream = vec![f32::NAN; y.len()];
+        (args.y, args.one_stream) = (y_one_stream.as_mut_ptr(), 1);
+        // SAFETY: as above.
+        unsafe { kernel.run(&args) };
+        assert_same_bits(&y_one_stream, &y, format_args!("{kernel:?} in one stream"));
+    }
     y
 }
 
