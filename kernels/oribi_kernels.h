@@ -36,7 +36,8 @@ enum oribi_isa {
   ORIBI_ISA_AVX2 = 1 << 0,    /* AVX2, FMA, F16C */
   ORIBI_ISA_AVXVNNI = 1 << 1, /* AVX2 and AVX-VNNI */
   ORIBI_ISA_AVX512 = 1 << 2,  /* AVX-512 F, BW, VL, DQ, VNNI; the kernels may also use AVX2, FMA, F16C */
-  ORIBI_ISA_AMX = 1 << 3,     /* AVX512, AVX-512 VBMI and BF16, AMX tile, int8 and bf16, allowed by the operating system */
+  ORIBI_ISA_AVX512BF16 = 1 << 3, /* AVX512, AVX-512 VBMI and BF16 */
+  ORIBI_ISA_AMX = 1 << 4,     /* AVX512BF16, AMX tile, int8 and bf16, allowed by the operating system */
   ORIBI_ISA_NEON = 1 << 8,
   ORIBI_ISA_DOTPROD = 1 << 9, /* NEON and sdot, udot */
   ORIBI_ISA_I8MM = 1 << 10,   /* DOTPROD and smmla, usmmla */

@@ -136,7 +136,7 @@ pub enum Arithmetic {
     /// The same bits on every machine.
     #[default]
     Portable,
-    /// What the machine's matrix unit computes, wherever the rows are not [`RowsUse::PortableInput`].
+    /// What the machine's bfloat16 products give, wherever the rows are not [`RowsUse::PortableInput`].
     Native,
 }
 

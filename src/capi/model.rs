@@ -274,7 +274,7 @@ pub unsafe extern "C" fn oribi_model_bytes_per_token(model: *const oribi_model) 
     unsafe { number(model, Model::bytes_per_token) }
 }
 
-/// Whether prompts can be computed by the CPU's matrix unit; see the option numerics. False for NULL.
+/// Whether prompts can be computed in native arithmetic; see the option numerics. False for NULL.
 ///
 /// Threads: any, several at once.
 #[unsafe(no_mangle)]

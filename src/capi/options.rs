@@ -20,7 +20,7 @@ use crate::error::Result;
 /// For models:
 ///
 /// - n_threads (an integer): threads; 0 is one for each physical core that the process may use
-/// - isa (a text): use no instruction set above this: scalar, avx2, avxvnni, avx512, amx, neon, dotprod, i8mm
+/// - isa (a text): use no instruction set above this: scalar, avx2, avxvnni, avx512, avx512bf16, amx, neon, dotprod, i8mm
 /// - pack_weights (a bool): bring all weights into the layout of the kernels at load; false leaves them in the file: starts at once, runs slowly
 /// - huge_pages (a bool): ask the system for huge pages for the weights
 /// - max_memory (an integer): bytes that a model with one session may take; more is refused, before anything is read and before a session is made; 0 is no limit
@@ -34,7 +34,7 @@ use crate::error::Result;
 /// - n_batch (an integer): tokens that are computed at once; changes speed and memory only
 /// - n_sequences (an integer): sequences that may exist at once
 /// - max_outputs (an integer): logits that one batch may ask for; 0 is one for each sequence
-/// - numerics (a text): arithmetic of prompts: native (the CPU's matrix unit where it has one) or portable (the same bits everywhere)
+/// - numerics (a text): arithmetic of prompts: native (bfloat16 where the CPU is fast at it) or portable (the same bits everywhere)
 /// - kv_type (a text): how keys and values are kept: f16, q8_0 (half the memory), q4_0 (a quarter, far less exact)
 ///
 /// For samplers:

@@ -204,7 +204,7 @@ pub(super) static OPTIONS: &[Row] = &[
     ),
     option!(
         c"isa",
-        c"use no instruction set above this: scalar, avx2, avxvnni, avx512, amx, neon, dotprod, i8mm",
+        c"use no instruction set above this: scalar, avx2, avxvnni, avx512, avx512bf16, amx, neon, dotprod, i8mm",
         Kind::Text(|s, v| v.parse::<Isa>().map(|isa| s.cpu.isa = Some(isa))),
         cpu.isa
     ),
@@ -271,7 +271,7 @@ pub(super) static OPTIONS: &[Row] = &[
     ),
     option!(
         c"numerics",
-        c"arithmetic of prompts: native (the CPU's matrix unit where it has one) or portable (the same bits everywhere)",
+        c"arithmetic of prompts: native (bfloat16 where the CPU is fast at it) or portable (the same bits everywhere)",
         Kind::Text(|s, v| {
             s.session.numerics = match v {
                 "native" => Numerics::Native,

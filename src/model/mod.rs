@@ -181,7 +181,7 @@ impl Model {
         self.gguf.tensors().iter().filter(|t| read(&t.name)).map(|t| t.n_bytes()).sum()
     }
 
-    /// Whether prompts can be computed in native arithmetic: the machine has a matrix unit, with kernels for every matrix of a block. Of
+    /// Whether prompts can be computed in native arithmetic: the machine is fast at bfloat16, with kernels for every matrix of a block. Of
     /// two machines one may have it alone.
     pub fn is_native(&self) -> bool {
         self.parts.iter().any(|part| part.is_native && !part.share.blocks.is_empty())

@@ -51,8 +51,8 @@ const MAX_CONTEXT: usize = 1 << 28;
 pub enum Numerics {
     /// The same bits on every CPU.
     Portable,
-    /// Prompt tokens use the CPU's matrix unit in bfloat16, where it has one (AMX) and every tensor's format has kernels for
-    /// it; otherwise the same bits as `Portable`. See docs/numerics.md.
+    /// Prompt tokens use bfloat16 where the CPU is fast at it (AMX; AMD's CPUs with AVX-512 BF16) and every tensor's format has kernels
+    /// for it; otherwise the same bits as `Portable`. See docs/numerics.md.
     #[default]
     Native,
 }
@@ -62,7 +62,7 @@ pub enum Numerics {
 pub struct SessionOptions {
     /// Positions that a sequence may have; 0 for as many as the model was trained for.
     pub n_ctx: usize,
-    /// Tokens that are computed at once; longer batches are computed in chunks of this, on a CPU without a matrix unit or in portable
+    /// Tokens that are computed at once; longer batches are computed in chunks of this, on a CPU without native kernels or in portable
     /// numerics of at most 128. It changes speed and memory only.
     pub n_batch: usize,
     /// Sequences that may exist at once.

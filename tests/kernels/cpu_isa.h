@@ -37,7 +37,9 @@ static inline uint32_t cpu_isa(void) {
     return isa;
   }
   isa |= ORIBI_ISA_AVX512;
-  if (__builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vbmi") && cpu_has_amx()) isa |= ORIBI_ISA_AMX;
+  if (!__builtin_cpu_supports("avx512bf16") || !__builtin_cpu_supports("avx512vbmi")) return isa;
+  isa |= ORIBI_ISA_AVX512BF16;
+  if (cpu_has_amx()) isa |= ORIBI_ISA_AMX;
   return isa;
 }
 #elif defined(__aarch64__) && defined(__linux__)

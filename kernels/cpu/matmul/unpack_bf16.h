@@ -1,5 +1,5 @@
-/* unpack_bf16.h - 32 inputs of a packed panel as the bfloat16 tile that TDPBF16PS takes for its second operand: tile row i
- * holds the inputs 2i and 2i + 1 of all 16 output rows, a pair to each 32-bit lane.
+/* unpack_bf16.h - 32 inputs of a packed panel as the bfloat16 tile that TDPBF16PS takes for its second operand, and
+ * whose rows are operands of VDPBF16PS: tile row i holds the inputs 2i and 2i + 1 of all 16 output rows, a pair to each 32-bit lane.
  *
  * A weight is the file's: s * q rounded to float32, + m rounded, then to bfloat16, to nearest even, a denormal to zero. The
  * sign of a zero, which no sum of products can show, may differ; and where s is infinite the weights may all be NaN.
@@ -141,5 +141,28 @@ ORIBI_INLINE void unpack_bf16(const uint8_t *panel, uint32_t g, uint8_t *tile) {
     store_pairs(tile, pair, v_load(p));
   }
 }
+
+/* ---- kernels ------------------------------------------------------------------------------------------------------ */
+
+/* Unpacks group g of a panel to a tile. */
+typedef void (*unpack_fn)(const uint8_t *panel, uint32_t g, uint8_t *tile);
+
+/* The product of all formats, which the including file defines. */
+static void matmul_bf16(const oribi_matmul_args *a, unpack_fn unpack, size_t panel_bytes);
+
+#define KERNEL_OF_UNPACK(symbol, name, unpack, bytes_of_panel)                            \
+  static void tile_of_##name(const uint8_t *panel, uint32_t g, uint8_t *tile) { unpack; } \
+  void symbol(const void *);                                                              \
+  void symbol(const void *args) {                                                         \
+    const oribi_matmul_args *a = args;                                                    \
+    matmul_bf16(a, tile_of_##name, bytes_of_panel);                                       \
+  }
+#define KERNEL_OF_CODES(symbol, name)                                                  \
+  KERNEL_OF_UNPACK(symbol, name, unpack_codes(format_##name, panel, g, tile),          \
+                   (size_t)(a->k / format_##name.block_len) * format_##name.packed_bytes)
+#define KERNELS_OF_FLOATS(symbol_of)                                                                 \
+  KERNEL_OF_UNPACK(symbol_of(f32), f32, unpack_f32(panel, g, tile), (size_t)a->k * ROWS * 4)         \
+  KERNEL_OF_UNPACK(symbol_of(f16), f16, unpack_f16(panel, g, tile), (size_t)a->k * ROWS * 2)         \
+  KERNEL_OF_UNPACK(symbol_of(bf16), bf16, unpack_bf16(panel, g, tile), (size_t)a->k * ROWS * 2)
 
 #endif

@@ -33,9 +33,6 @@ enum {
   AHEAD = 2,                 /* groups */
 };
 
-/* Unpacks group g of a panel to a tile. */
-typedef void (*unpack_fn)(const uint8_t *panel, uint32_t g, uint8_t *tile);
-
 /* A call, and how it is cut. */
 typedef struct {
   oribi_matmul_args a;
@@ -221,19 +218,7 @@ static void matmul_bf16(const oribi_matmul_args *a, unpack_fn unpack, size_t pan
 
 /* ---- kernels ------------------------------------------------------------------------------------------------------ */
 
-#define KERNEL_OF_UNPACK(name, unpack, bytes_of_panel)                                                \
-  static void tile_of_##name(const uint8_t *panel, uint32_t g, uint8_t *tile) { unpack; }             \
-  void oribi_matmul_##name##_bf16_amx(const void *);                                                  \
-  void oribi_matmul_##name##_bf16_amx(const void *args) {                                             \
-    const oribi_matmul_args *a = args;                                                                \
-    matmul_bf16(a, tile_of_##name, bytes_of_panel);                                                   \
-  }
-
-#define MATMUL_CODES(name, ...)                                     \
-  KERNEL_OF_UNPACK(name, unpack_codes(format_##name, panel, g, tile), \
-                   (size_t)(a->k / format_##name.block_len) * format_##name.packed_bytes)
+#define SYMBOL(name) oribi_matmul_##name##_bf16_amx
+#define MATMUL_CODES(name, ...) KERNEL_OF_CODES(SYMBOL(name), name)
 PACKED_FORMATS(MATMUL_CODES)
-
-KERNEL_OF_UNPACK(f32, unpack_f32(panel, g, tile), (size_t)a->k * ROWS * 4)
-KERNEL_OF_UNPACK(f16, unpack_f16(panel, g, tile), (size_t)a->k * ROWS * 2)
-KERNEL_OF_UNPACK(bf16, unpack_bf16(panel, g, tile), (size_t)a->k * ROWS * 2)
+KERNELS_OF_FLOATS(SYMBOL)

@@ -23,7 +23,9 @@ pub enum Isa {
     AvxVnni,
     /// x86-64 with AVX-512 F, BW, VL, DQ and VNNI.
     Avx512,
-    /// x86-64 with AVX-512, its VBMI and BF16 parts, and AMX tiles of int8 and bf16.
+    /// x86-64 with AVX-512, and its VBMI and BF16 parts.
+    Avx512Bf16,
+    /// The same, and AMX tiles of int8 and bf16.
     Amx,
     /// aarch64, every CPU of which has NEON.
     Neon,
@@ -43,6 +45,7 @@ struct IsaRow {
 
 const X86_AVX2: u32 = c::ORIBI_ISA_AVX2;
 const X86_AVX512: u32 = X86_AVX2 | c::ORIBI_ISA_AVX512;
+const X86_AVX512BF16: u32 = X86_AVX512 | c::ORIBI_ISA_AVX512BF16;
 const ARM_DOTPROD: u32 = c::ORIBI_ISA_NEON | c::ORIBI_ISA_DOTPROD;
 
 const ISAS: &[IsaRow] = &[
@@ -50,10 +53,11 @@ const ISAS: &[IsaRow] = &[
     IsaRow { name: "avx2", features: "AVX2, FMA, F16C", bits: X86_AVX2 },
     IsaRow { name: "avxvnni", features: "AVX2, AVX-VNNI", bits: X86_AVX2 | c::ORIBI_ISA_AVXVNNI },
     IsaRow { name: "avx512", features: "AVX-512 F, BW, VL, DQ, VNNI", bits: X86_AVX512 },
+    IsaRow { name: "avx512bf16", features: "AVX-512 with VNNI, VBMI and BF16", bits: X86_AVX512BF16 },
     IsaRow {
         name: "amx",
         features: "AVX-512 with VNNI, VBMI and BF16, AMX int8 and bf16",
-        bits: X86_AVX512 | c::ORIBI_ISA_AMX,
+        bits: X86_AVX512BF16 | c::ORIBI_ISA_AMX,
     },
     IsaRow { name: "neon", features: "NEON", bits: c::ORIBI_ISA_NEON },
     IsaRow { name: "dotprod", features: "NEON, dotprod", bits: ARM_DOTPROD },
@@ -62,12 +66,28 @@ const ISAS: &[IsaRow] = &[
 
 impl Isa {
     /// Every instruction set; of each architecture worst first.
-    pub const ALL: &[Isa] =
-        &[Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512, Isa::Amx, Isa::Neon, Isa::DotProd, Isa::I8mm];
+    pub const ALL: &[Isa] = &[
+        Isa::Scalar,
+        Isa::Avx2,
+        Isa::AvxVnni,
+        Isa::Avx512,
+        Isa::Avx512Bf16,
+        Isa::Amx,
+        Isa::Neon,
+        Isa::DotProd,
+        Isa::I8mm,
+    ];
 
-    /// The best that this CPU and operating system offer. Found once.
+    /// The best that this CPU and operating system offer.
     pub fn detect() -> Isa {
-        Isa::ALL.iter().copied().rev().find(|isa| isa.is_available()).unwrap_or(Isa::Scalar)
+        let mut offered = Isa::ALL.iter().copied().rev().filter(|isa| isa.is_available());
+        offered.find(|isa| isa.is_worthwhile()).unwrap_or(Isa::Scalar)
+    }
+
+    /// Whether it makes this CPU, which has it, faster. Bfloat16 products of vectors are those of one plane of bytes at half their rate on
+    /// AMD's CPUs, faster than two planes; on Intel's they have half the rate of float32, and those with AMX have no need of them.
+    fn is_worthwhile(self) -> bool {
+        self != Isa::Avx512Bf16 || is_amd()
     }
 
     /// Whether this CPU and operating system can run its kernels.
@@ -112,7 +132,7 @@ impl Isa {
         &ISAS[self as usize]
     }
 
-    /// Its name: `scalar`, `avx2`, `avxvnni`, `avx512`, `amx`, `neon`, `dotprod`, `i8mm`.
+    /// Its name: `scalar`, `avx2`, `avxvnni`, `avx512`, `avx512bf16`, `amx`, `neon`, `dotprod`, `i8mm`.
     pub fn name(self) -> &'static str {
         self.row().name
     }
@@ -162,8 +182,11 @@ fn available_bits() -> u32 {
         }
         if has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq") && has!("avx512vnni") {
             bits |= c::ORIBI_ISA_AVX512;
-            if has!("avx512bf16") && has!("avx512vbmi") && super::x86::enable_amx() {
-                bits |= c::ORIBI_ISA_AMX;
+            if has!("avx512bf16") && has!("avx512vbmi") {
+                bits |= c::ORIBI_ISA_AVX512BF16;
+                if super::x86::enable_amx() {
+                    bits |= c::ORIBI_ISA_AMX;
+                }
             }
         }
     }
@@ -380,7 +403,7 @@ pub fn panel_bytes(dtype: DType, k: usize) -> Option<usize> {
 }
 
 /// The best kernel of every operation and weight format for one instruction set: the portable one, and where the
-/// instruction set has a bfloat16 matrix unit the native one beside it.
+/// instruction set has fast bfloat16 products the native one beside it.
 #[derive(Clone, Debug)]
 pub struct KernelSet {
     isa: Isa,
@@ -414,7 +437,7 @@ impl KernelSet {
     /// A Zen 4 core read weights from memory 1.3 to 1.7 times as fast as one stream as it did two panels at once with prefetches; the
     /// AVX2 kernels, which take one panel at any time, lost up to a quarter without prefetches. Xeons read less without.
     pub(super) fn reads_one_stream(&self) -> bool {
-        self.isa == Isa::Avx512 && is_amd()
+        self.isa >= Isa::Avx512 && is_amd()
     }
 
     /// The kernels in use, in the order of the table.

@@ -32,10 +32,10 @@ pub struct RuntimeArgs {
     device: DeviceArgs,
     #[command(flatten)]
     pub context: ContextArgs,
-    /// Arithmetic of the prompt: portable gives the same bits on every CPU, native may use its matrix unit
+    /// Arithmetic of the prompt: portable gives the same bits on every CPU, native is bfloat16 where the CPU is fast at it
     #[arg(long, value_name = "MODE", default_value = "native", value_parser = ["portable", "native"])]
     numerics: String,
-    /// Use no instruction set above this one: scalar, avx2 or avx512 [default: the best of this CPU, or ORIBI_ISA]
+    /// Use no instruction set above this one: scalar, avx2, avxvnni, avx512, avx512bf16 or amx, on Arm neon, dotprod or i8mm [default: the best of this CPU, or ORIBI_ISA]
     #[arg(long, value_name = "NAME")]
     isa: Option<Isa>,
     /// Leave the weights in the file and pack them as they are needed: starts at once, runs models larger than memory, slowly

@@ -40,7 +40,7 @@ pub struct EvaluationArgs {
     /// Only so many chunks, from the beginning of the text
     #[arg(long, value_name = "N")]
     pub chunks: Option<usize>,
-    /// Use the CPU's matrix unit where it has one: faster, less exact, and not the same on every CPU
+    /// Use bfloat16 where the CPU is fast at it: faster, less exact, and not the same on every CPU
     #[arg(long)]
     pub native: bool,
     /// How keys and values are kept: f16, q8_0 or q4_0

@@ -1,10 +1,10 @@
-/* quantize_acts for AMX: bfloat16, for native numerics. */
+/* quantize_acts for AVX-512 with BF16: bfloat16, for native numerics. */
 #include <immintrin.h>
 
 #include "bf16_tiles.h"
 
-void oribi_quantize_acts_bf16_amx(const void *);
-void oribi_quantize_acts_bf16_amx(const void *args) {
+void oribi_quantize_acts_bf16_avx512bf16(const void *);
+void oribi_quantize_acts_bf16_avx512bf16(const void *args) {
   const oribi_quantize_acts_args *a = args;
   for (size_t r = 0; r < a->n_rows; r++) {
     const float *group = a->x + r * a->x_stride;
