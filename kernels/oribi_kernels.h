@@ -293,6 +293,7 @@ typedef struct {
   uint64_t *n_done;    /* bytes read, or multiply-adds done */
   double *result;      /* PROBE_READ: the sum of all 32-bit words of all rounds, as an int32 that wraps; PROBE_MACS: the sum
                           of the accumulators, which is n_done where all operands are 1 */
+  uint32_t prefetch;   /* PROBE_READ: whether to prefetch the lines ahead; some CPUs read faster without */
 } oribi_probe_args;
 
 #ifdef __cplusplus

@@ -7,7 +7,7 @@ static uint8_t *aligned(uint8_t *block) { return block + (64 - (uintptr_t)block 
 static void test_read(const oribi_kernel *kernel) {
   const size_t n_bytes = 3 * ORIBI_PROBE_BYTES;
   uint8_t *block = random_bytes(n_bytes + 64), *data = aligned(block);
-  for (uint64_t n_rounds = 0; n_rounds < 3; n_rounds++) {
+  for (uint64_t n_rounds = 0; n_rounds < 4; n_rounds++) {
     uint32_t want = 0;
     for (size_t i = 0; i < n_bytes; i += 4) {
       uint32_t word;
@@ -17,7 +17,8 @@ static void test_read(const oribi_kernel *kernel) {
     uint64_t n_done = 1;
     double got = 0.5;
     const oribi_probe_args args = {
-        .data = data, .n_bytes = n_bytes, .n_rounds = n_rounds, .n_done = &n_done, .result = &got};
+        .data = data, .n_bytes = n_bytes, .n_rounds = n_rounds, .n_done = &n_done, .result = &got,
+        .prefetch = n_rounds % 2 == 0};
     kernel->fn(&args);
     check(got == (double)(int32_t)want && n_done == n_rounds * n_bytes, kernel->name);
   }

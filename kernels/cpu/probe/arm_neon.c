@@ -11,8 +11,10 @@ void oribi_probe_read_neon(const void *args) {
   for (uint64_t round = 0; round < p->n_rounds; round++) {
     for (size_t at = 0; at < p->n_bytes; at += PROBE_RUN / 4) {
       const uint8_t *x = p->data + at;
-      __builtin_prefetch(x + PROBE_AHEAD);
-      __builtin_prefetch(x + PROBE_AHEAD + 64);
+      if (p->prefetch) {
+        __builtin_prefetch(x + PROBE_AHEAD);
+        __builtin_prefetch(x + PROBE_AHEAD + 64);
+      }
       ORIBI_UNROLL for (int i = 0; i < 8; i++) sums[i] = vaddq_u32(sums[i], vreinterpretq_u32_u8(vld1q_u8(x + 16 * i)));
     }
   }

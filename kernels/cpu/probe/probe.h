@@ -1,7 +1,7 @@
 /* probe.h - what the probes of one machine share.
  *
  * PROBE_READ adds up all 32-bit words of the data, so that no load can be left out, in one sequential stream with the lines
- * ahead prefetched: the access pattern of a matrix product with one row.
+ * ahead prefetched or not: the access patterns of a matrix product with one row.
  *
  * PROBE_MACS runs a register tile of n_a x n_b independent accumulators, enough to hide the latency of an instruction, on
  * operands that are loaded once. A round is PROBE_STEPS updates of each accumulator. The operands pass through OPAQUE where a

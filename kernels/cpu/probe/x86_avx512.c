@@ -10,7 +10,9 @@ void oribi_probe_read_avx512(const void *args) {
   for (uint64_t round = 0; round < p->n_rounds; round++) {
     for (size_t at = 0; at < p->n_bytes; at += PROBE_RUN) {
       const uint8_t *x = p->data + at;
-      ORIBI_UNROLL for (int i = 0; i < 8; i++) _mm_prefetch((const char *)x + PROBE_AHEAD + 64 * i, _MM_HINT_T0);
+      if (p->prefetch) {
+        ORIBI_UNROLL for (int i = 0; i < 8; i++) _mm_prefetch((const char *)x + PROBE_AHEAD + 64 * i, _MM_HINT_T0);
+      }
       ORIBI_UNROLL for (int i = 0; i < 8; i++) sums[i] = _mm512_add_epi32(sums[i], _mm512_load_si512(x + 64 * i));
     }
   }

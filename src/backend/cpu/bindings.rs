@@ -344,6 +344,7 @@ pub struct oribi_probe_args {
     pub n_rounds: u64,
     pub n_done: *mut u64,
     pub result: *mut f64,
+    pub prefetch: u32,
 }
 impl Default for oribi_probe_args {
     fn default() -> Self {

@@ -42,7 +42,7 @@ pub fn macs_per_second(team: &Team, probe: Kernel) -> Result<f64> {
     operands.iter_mut().enumerate().for_each(|(i, byte)| *byte = 0x3c + (i % 3) as u8);
     let speed = Measured::of(team, |_, n_rounds| {
         // SAFETY: the CPU runs the kernel, checked above; `data` holds the operands.
-        unsafe { run(probe, data.as_ptr(), UNIT, n_rounds) }
+        unsafe { run(probe, data.as_ptr(), UNIT, n_rounds, false) }
     })?;
     Ok(speed.per_second())
 }
@@ -90,7 +90,8 @@ impl<'a> ReadBuffer<'a> {
         self.bytes.len() as u64
     }
 
-    /// Bytes per second that all workers read together, each the first `n_bytes / n_workers` of its share, again and again.
+    /// Bytes per second that all workers read together, each the first `n_bytes / n_workers` of its share, again and again; with
+    /// prefetches or without, whichever is faster.
     ///
     /// # Errors
     /// `InvalidArgument` for more bytes than the buffer has.
@@ -99,11 +100,13 @@ impl<'a> ReadBuffer<'a> {
             bail!(InvalidArgument, "{n_bytes} bytes of a buffer of {}", self.n_bytes());
         }
         let each = (n_bytes as usize / self.team.n_threads() / UNIT * UNIT).max(UNIT);
-        let speed = Measured::of(self.team, |part, n_rounds| {
-            // SAFETY: the CPU runs the kernel; the share is as long.
-            unsafe { run(self.probe, self.share_of(part), each, n_rounds) }
-        })?;
-        Ok(speed.per_second())
+        let read = |prefetch| {
+            Measured::of(self.team, |part, n_rounds| {
+                // SAFETY: the CPU runs the kernel; the share is as long.
+                unsafe { run(self.probe, self.share_of(part), each, n_rounds, prefetch) }
+            })
+        };
+        Ok(read(true)?.per_second().max(read(false)?.per_second()))
     }
 }
 
@@ -111,9 +114,10 @@ impl<'a> ReadBuffer<'a> {
 ///
 /// # Safety
 /// The CPU runs the kernel, a probe, and `data` holds `n_bytes`, at least UNIT.
-unsafe fn run(probe: Kernel, data: *const u8, n_bytes: usize, n_rounds: u64) -> u64 {
+unsafe fn run(probe: Kernel, data: *const u8, n_bytes: usize, n_rounds: u64, prefetch: bool) -> u64 {
     let (mut n_done, mut result) = (0, 0.0);
-    let args = c::oribi_probe_args { data, n_bytes, n_rounds, n_done: &mut n_done, result: &mut result };
+    let prefetch = prefetch.into();
+    let args = c::oribi_probe_args { data, n_bytes, n_rounds, n_done: &mut n_done, result: &mut result, prefetch };
     // SAFETY: the caller's promise.
     unsafe { probe.run(&args) };
     // The sum is of no interest, but must be formed.
