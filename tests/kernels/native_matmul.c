@@ -44,7 +44,8 @@ static float with_pairs(float sum, const float *w, const float *x) {
 }
 
 /* [n_rows][16 * n_panels], as product() gives it. */
-static float *emulated(const oribi_kernel *kernel, const uint8_t *panels, uint32_t n_panels, const float *x, uint32_t n_rows, uint32_t k) {
+static float *emulated(const oribi_kernel *kernel, const uint8_t *panels, uint32_t n_panels, const float *x, uint32_t n_rows,
+                       uint32_t k) {
   const uint32_t dtype = kernel->dtype;
   const oribi_kernel *unpack = scalar_kernel(ORIBI_OP_UNPACK_ROW, dtype, ORIBI_ACTS_NONE);
   float (*const add)(float, const float *, const float *) = kernel->isa == ORIBI_ISA_AMX ? with_group : with_pairs;

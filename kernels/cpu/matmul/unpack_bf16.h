@@ -1,5 +1,6 @@
-/* unpack_bf16.h - 32 inputs of a packed panel as the bfloat16 tile that TDPBF16PS takes for its second operand, and
- * whose rows are operands of VDPBF16PS: tile row i holds the inputs 2i and 2i + 1 of all 16 output rows, a pair to each 32-bit lane.
+/* unpack_bf16.h - 32 inputs of a packed panel as the bfloat16 tile that TDPBF16PS takes for its second operand, and whose rows
+ * are operands of VDPBF16PS: tile row i holds the inputs 2i and 2i + 1 of all 16 output rows, a pair to each 32-bit lane. Also
+ * the kernels' entries, for a product that the including file defines.
  *
  * A weight is the file's: s * q rounded to float32, + m rounded, then to bfloat16, to nearest even, a denormal to zero. The
  * sign of a zero, which no sum of products can show, may differ; and where s is infinite the weights may all be NaN.

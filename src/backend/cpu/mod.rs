@@ -11,6 +11,7 @@ pub mod probe;
 pub mod team;
 
 mod attend;
+mod isa;
 mod memory;
 mod ops;
 mod pages;
